@@ -1,0 +1,1 @@
+"""Packet sources: everything that turns a capture file into `PacketBatch`es, and back."""

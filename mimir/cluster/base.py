@@ -1,0 +1,66 @@
+"""Where an application runs: the Cluster protocol and the Recording all clusters give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from mimir.spec import Spec
+
+#: called with (seconds recorded so far, packets written so far); cheap, may be called often
+Progress = Callable[[float, int], None]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Something a cluster needs, checked before anything is created."""
+
+    name: str
+    met: bool
+    how_to_meet: str
+
+
+@dataclass(frozen=True)
+class RecordingOrder:
+    """What to record: `name` is fit, calibrate or test; `leaking` is true for the test recording only."""
+
+    name: str
+    start_s: int  #: UTC epoch seconds; a real cluster uses the clock instead
+    duration_s: int
+    entropy: tuple[int, ...]  #: for numpy.random.SeedSequence: (seed, number of the recording)
+    leaking: bool
+    folder: Path  #: exists, empty; write capture/NAME.pcap and the three .jsonl files here
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Files of one recording (see docs/concepts/run-directory.md) and what the recorder counted."""
+
+    captures: tuple[Path, ...]
+    entities: Path
+    timeline: Path
+    truth: Path
+    counts: dict[str, Any] = field(default_factory=dict)  #: packets, bytes, dropped …; JSON values
+
+
+class RunningCluster(Protocol):
+    """A cluster that is up. One recording after the other (or, where `parallel`, side by side in processes)."""
+
+    def record(self, order: RecordingOrder, progress: Progress) -> Recording: ...
+
+
+class Cluster(Protocol):
+    """`with cluster as running:` brings it up; leaving always tears down what was created."""
+
+    parallel: bool  #: may recordings be made side by side in separate processes?
+
+    def requirements(self) -> list[Requirement]: ...
+
+    def plan(self, spec: Spec) -> dict[str, Any]: ...
+
+    def __enter__(self) -> RunningCluster: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...

@@ -1,0 +1,66 @@
+"""The contract every detector keeps: fit on benign windows, score (higher = more abnormal), explain in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.flows.edges import EdgeKey, EdgeSeries, Window
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One score a window, plus what each edge contributed (same unit as the score where the method allows)."""
+
+    window_s: int
+    window_start: NDArray[np.int64]  # (T,)
+    score: NDArray[np.float64]  # (T,), finite
+    edges: tuple[EdgeKey, ...]
+    contributions: NDArray[np.float64]  # (T, E)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a window looks abnormal, in words and in numbers. Names are entity names that exist in the series."""
+
+    family: str  #: the regularity that broke: a detector name or an invariant family (I1 …)
+    text: str
+    client: str
+    server: str
+    server_port: int
+    observed: float
+    expected: float
+    unit: str  #: of observed and expected: "bytes", "connections" …
+    p_value: float | None = None
+    path: tuple[str, ...] = ()  #: services the data is believed to pass, store first, outside last
+    pods: tuple[str, ...] = ()
+    bytes_estimate: float | None = None  #: leaked in this window
+    bytes_low: float | None = None
+    bytes_high: float | None = None
+    technique: str = ""  #: ATT&CK id that fits
+
+
+class Detector(Protocol):
+    """A detector holds no threshold; `mimir.detectors.calibration` turns scores into alerts."""
+
+    name: str
+
+    def get_params(self) -> dict[str, Any]: ...
+
+    def set_params(self, **params: Any) -> Self: ...
+
+    def fit(self, benign: EdgeSeries) -> Self: ...
+
+    def score(self, windows: EdgeSeries) -> Scores: ...
+
+    def explain(self, window: Window) -> list[Reason]: ...
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything learned, as JSON values and numpy arrays: what `load_state` needs to go on. No pickle."""
+        ...
+
+    def load_state(self, state: Mapping[str, Any]) -> Self: ...

@@ -1,0 +1,1 @@
+"""Packets → connections → directed edges per window, with names instead of addresses."""

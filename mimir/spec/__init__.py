@@ -1,0 +1,5 @@
+"""The run spec: types, validation, signature."""
+
+from mimir.spec.schema import Spec
+
+__all__ = ["Spec"]

@@ -1,0 +1,52 @@
+"""Types of conf/detector/*.yaml: one dataclass per detector, told apart by `name`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class EgressVolumeSpec:
+    """Parameters of mimir.detectors.egress_volume."""
+
+    name: Literal["egress_volume"]
+    windows_s: list[int]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class AllowlistSpec:
+    """Parameters of mimir.detectors.allowlist."""
+
+    name: Literal["allowlist"]
+    windows_s: list[int]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class PcaSpeSpec:
+    """Parameters of mimir.detectors.pca_spe."""
+
+    name: Literal["pca_spe"]
+    windows_s: list[int]
+    variance_kept: float
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class InvariantsSpec:
+    """Parameters of mimir.detectors.invariants."""
+
+    name: Literal["invariants"]
+    windows_s: list[int]
+    families: list[Literal["I1", "I2", "I3"]]
+    lags: int
+    ridge: float
+
+
+DetectorSpec = Annotated[
+    EgressVolumeSpec | AllowlistSpec | PcaSpeSpec | InvariantsSpec,
+    Field(discriminator="name"),
+]
