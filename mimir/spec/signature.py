@@ -1,0 +1,23 @@
+"""Run identity: two specs that describe the same experiment have the same signature."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from mimir.files import to_json
+
+SCHEMA_VERSION = 1
+#: keys that say how, not what: they never change a result
+NOT_IDENTITY = ("tracking", "hydra", "paths", "verbosity", "workers", "reuse", "dry_run", "experiment")
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of canonical JSON, hex."""
+    return hashlib.sha256(to_json(value).encode()).hexdigest()
+
+
+def signature(plain: dict[str, Any]) -> str:
+    """Eight hex digits that name a spec (see docs/adr/0002)."""
+    identity = {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
+    return digest({"schema": SCHEMA_VERSION, "spec": identity})[:8]
