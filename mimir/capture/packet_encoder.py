@@ -1,0 +1,255 @@
+"""Packet rows → pcap records (link type SLL2, headers and DNS messages only), in one numba kernel.
+
+Layouts: draft-ietf-opsawg-pcap (record), tcpdump.org LINKTYPE_LINUX_SLL2 (link layer), RFC 791, 8200, 9293, 768, 792, 4443,
+checksums RFC 1071. What a `PacketBatch` does not hold is constant here: see the names in capitals.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+TTL = 64  # IPv4 time to live and IPv6 hop limit
+SYN_WINDOW = 64_240  # advertised in a SYN, where no scaling applies
+WINDOW = 8_192  # advertised otherwise; 1 MiB after scaling
+WINDOW_SHIFT = 7
+MSS = 1_460
+ARPHRD_ETHER = 1
+ADDRESS_PREFIX = 0x0242  # locally administered; followed by the interface index
+RECORD_BYTES, SLL2_BYTES = 16, 20
+#: most bytes one row can need, without its DNS message: record, SLL2, IPv6, longest TCP header
+ROW_BYTES = RECORD_BYTES + SLL2_BYTES + 40 + 60
+OK, BAD_ORDER, BAD_FAMILY, BAD_PROTOCOL, BAD_LENGTH = 0, 1, 2, 3, 4
+
+_TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
+_SYN, _RST, _ACK = 0x02, 0x04, 0x10
+_Bytes = NDArray[np.uint8]
+
+
+@njit
+def _u16(out: _Bytes, at: int, value: int) -> None:
+    out[at] = (value >> 8) & 0xFF
+    out[at + 1] = value & 0xFF
+
+
+@njit
+def _u32(out: _Bytes, at: int, value: int) -> None:
+    _u16(out, at, value >> 16)
+    _u16(out, at + 2, value)
+
+
+@njit
+def _u32_little(out: _Bytes, at: int, value: int) -> None:
+    out[at] = value & 0xFF
+    out[at + 1] = (value >> 8) & 0xFF
+    out[at + 2] = (value >> 16) & 0xFF
+    out[at + 3] = (value >> 24) & 0xFF
+
+
+@njit
+def _words(out: _Bytes, begin: int, end: int) -> int:
+    """Sum of big-endian 16-bit words; an odd last byte counts as the high half (RFC 1071)."""
+    high, low = 0, 0
+    for at in range(begin, end - 1, 2):
+        high += out[at]
+        low += out[at + 1]
+    if (end - begin) & 1:
+        high += out[end - 1]
+    return (high << 8) + low
+
+
+@njit
+def _checksum(total: int) -> int:
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+@njit
+def _link(out: _Bytes, at: int, ethertype: int, ifindex: int, direction: int) -> int:
+    _u32(out, at, ethertype << 16)
+    _u32(out, at + 4, ifindex)
+    _u16(out, at + 8, ARPHRD_ETHER)
+    out[at + 10] = direction
+    out[at + 11] = 6
+    _u16(out, at + 12, ADDRESS_PREFIX)
+    _u32(out, at + 14, ifindex)
+    _u16(out, at + 18, 0)
+    return at + SLL2_BYTES
+
+
+@njit
+def _ip4(out: _Bytes, at: int, length: int, ident: int, proto: int, src: int, dst: int) -> int:
+    """20 bytes, don't-fragment set; returns the sum of the address words for the pseudo header."""
+    _u16(out, at, 0x4500)
+    _u16(out, at + 2, length)
+    _u16(out, at + 4, ident)
+    _u16(out, at + 6, 0x4000)
+    out[at + 8] = TTL
+    out[at + 9] = proto
+    _u32(out, at + 12, src)
+    _u32(out, at + 16, dst)
+    addresses = ((src >> 16) & 0xFFFF) + (src & 0xFFFF) + ((dst >> 16) & 0xFFFF) + (dst & 0xFFFF)
+    _u16(out, at + 10, _checksum(0x4500 + length + ident + 0x4000 + (TTL << 8) + proto + addresses))
+    return addresses
+
+
+@njit
+def _ip6(out: _Bytes, at: int, length: int, proto: int, src: NDArray[np.int64], dst: NDArray[np.int64]) -> int:
+    """40 bytes; returns the sum of the address words for the pseudo header."""
+    _u32(out, at, 0x60000000)
+    _u16(out, at + 4, length - 40)
+    out[at + 6] = proto
+    out[at + 7] = TTL
+    for half in range(2):
+        _u32(out, at + 8 + 8 * half, src[half] >> 32)
+        _u32(out, at + 12 + 8 * half, src[half])
+        _u32(out, at + 24 + 8 * half, dst[half] >> 32)
+        _u32(out, at + 28 + 8 * half, dst[half])
+    return _words(out, at + 8, at + 40)
+
+
+@njit
+def _tcp_options(out: _Bytes, at: int, end: int, flags: int, clock_ms: int) -> None:
+    """Fill the option space: a SYN offers MSS, SACK, timestamps, scaling; others carry timestamps; the rest is NOP.
+
+    The echoed timestamp is the sender's own clock: rows do not say what the peer sent last.
+    """
+    if flags & _SYN and end - at >= 4:
+        _u32(out, at, 0x02040000 | MSS)
+        at += 4
+    if flags & _SYN and end - at >= 16:
+        _u16(out, at, 0x0402)
+        _u32(out, at + 12, 0x01030300 | WINDOW_SHIFT)
+        stamp, at = at + 2, at + 16
+    elif end - at >= 12:
+        _u16(out, at, 0x0101)
+        stamp, at = at + 2, at + 12
+    else:
+        stamp = -1
+    if stamp >= 0:
+        _u16(out, stamp, 0x080A)
+        _u32(out, stamp + 2, clock_ms)
+        _u32(out, stamp + 6, clock_ms if flags & _ACK else 0)
+    while at < end:
+        out[at] = 1
+        at += 1
+
+
+@njit
+def _tcp(
+    out: _Bytes, at: int, head: int, sport: int, dport: int, seq: int, ack: int, flags: int, clock_ms: int, total: int
+) -> int:
+    """TCP header of `head` bytes; `total` is the pseudo header's sum (the payload is zeros). Returns its end."""
+    window = SYN_WINDOW if flags & _SYN else (0 if flags & _RST else WINDOW)
+    _u16(out, at, sport)
+    _u16(out, at + 2, dport)
+    _u32(out, at + 4, seq)
+    _u32(out, at + 8, ack)
+    _u16(out, at + 12, (head << 10) | flags)
+    _u16(out, at + 14, window)
+    _u32(out, at + 16, 0)
+    _tcp_options(out, at + 20, at + head, flags, clock_ms)
+    _u16(out, at + 16, _checksum(total + _words(out, at, at + head)))
+    return at + head
+
+
+@njit
+def _udp(out: _Bytes, at: int, length: int, sport: int, dport: int, total: int) -> int:
+    _u16(out, at, sport)
+    _u16(out, at + 2, dport)
+    _u16(out, at + 4, length)
+    checksum = _checksum(total + sport + dport + length)
+    _u16(out, at + 6, checksum if checksum else 0xFFFF)
+    return at + 8
+
+
+@njit
+def _echo(out: _Bytes, at: int, kind: int, ident: int, total: int) -> int:
+    """ICMP or ICMPv6 echo request with sequence number 1."""
+    _u16(out, at, kind << 8)
+    _u16(out, at + 4, ident)
+    _u16(out, at + 6, 1)
+    _u16(out, at + 2, _checksum(total + (kind << 8) + ident + 1))
+    return at + 8
+
+
+@njit
+def _lengths_agree(proto: int, transport_bytes: int, payload_bytes: int, ip_bytes: int, dns_bytes: int) -> bool:
+    head = transport_bytes - payload_bytes
+    if ip_bytes > 0xFFFF or dns_bytes > payload_bytes:
+        return False
+    if proto == _TCP:
+        return 20 <= head <= 60 and head % 4 == 0
+    return head == 8
+
+
+@njit(cache=True, nogil=True)
+def encode(  # noqa: C901  (one pass over a row; the protocols are functions above)
+    out: _Bytes,
+    rows: tuple[int, int],
+    last_ns: int,
+    snaplen: int,
+    keep_dns: bool,
+    times: NDArray[np.int64],
+    addresses: tuple[NDArray[np.int64], NDArray[np.int64]],
+    headers: tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint16]],
+    lengths: tuple[NDArray[np.uint32], NDArray[np.uint32]],
+    numbers: tuple[NDArray[np.uint32], NDArray[np.uint32]],
+    link: tuple[NDArray[np.int32], NDArray[np.uint8]],
+    dns: tuple[NDArray[np.int64], NDArray[np.uint16], _Bytes],
+) -> tuple[int, int, int]:
+    """Fill `out` with the records of `rows` (begin, end).
+
+    `headers` are proto, source port, destination port, TCP flags, IPv4 id; `lengths` are IP and payload bytes; `numbers` TCP
+    sequence and acknowledgement; `link` interface and packet type; `dns` offset, bytes, data. Addresses are the int64 view.
+    Returns bytes filled, the row that stopped it (or `end`), and why (OK, BAD_…).
+    """
+    src, dst = addresses
+    protos, sports, dports, flag, ident = headers
+    at = 0
+    for i in range(rows[0], rows[1]):
+        v4 = src[i, 0] == 0 and (src[i, 1] >> 32) == 0xFFFF
+        if v4 != (dst[i, 0] == 0 and (dst[i, 1] >> 32) == 0xFFFF):
+            return at, i, BAD_FAMILY
+        if times[i] < last_ns:
+            return at, i, BAD_ORDER
+        last_ns = times[i]
+        proto, length, payload = int(protos[i]), int(lengths[0][i]), int(lengths[1][i])
+        if not (proto == _TCP or proto == _UDP or (v4 and proto == _ICMP) or (not v4 and proto == _ICMP6)):
+            return at, i, BAD_PROTOCOL
+        message = int(dns[1][i]) if proto == _UDP and dns[0][i] >= 0 else 0
+        transport = length - (20 if v4 else 40)
+        if not _lengths_agree(proto, transport, payload, length, message):
+            return at, i, BAD_LENGTH
+        start = at
+        kind = int(link[1][i])
+        at = _link(out, at + RECORD_BYTES, 0x0800 if v4 else 0x86DD, max(0, link[0][i]), kind if kind <= 4 else 0)
+        if v4:
+            pseudo = _ip4(out, at, length, int(ident[i]), proto, src[i, 1] & 0xFFFFFFFF, dst[i, 1] & 0xFFFFFFFF)
+            at += 20
+        else:
+            pseudo = _ip6(out, at, length, proto, src[i], dst[i])
+            at += 40
+        pseudo += proto + transport
+        sport, dport = int(sports[i]), int(dports[i])
+        if proto == _TCP:
+            clock_ms = (last_ns // 1_000_000) & 0xFFFFFFFF
+            seq, ack = int(numbers[0][i]), int(numbers[1][i])
+            at = _tcp(out, at, transport - payload, sport, dport, seq, ack, int(flag[i]), clock_ms, pseudo)
+        elif proto == _UDP:
+            begin = dns[0][i]
+            at = _udp(out, at, transport, sport, dport, pseudo + _words(dns[2], begin, begin + message))
+            if keep_dns and message:
+                out[at : at + message] = dns[2][begin : begin + message]
+                at += message
+        else:
+            at = _echo(out, at, 8 if v4 else 128, int(ident[i]), pseudo if not v4 else 0)
+        captured = min(at - start - RECORD_BYTES, snaplen)
+        at = start + RECORD_BYTES + captured
+        _u32_little(out, start, last_ns // 1_000_000_000)
+        _u32_little(out, start + 4, last_ns % 1_000_000_000)
+        _u32_little(out, start + 8, captured)
+        _u32_little(out, start + 12, SLL2_BYTES + length)
+    return at, rows[1], OK
