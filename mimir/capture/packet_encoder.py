@@ -1,7 +1,7 @@
 """Packet rows → pcap records (link type SLL2, headers and DNS messages only), in one numba kernel.
 
-Layouts: draft-ietf-opsawg-pcap (record), tcpdump.org LINKTYPE_LINUX_SLL2 (link layer), RFC 791, 8200, 9293, 768, 792, 4443,
-checksums RFC 1071. What a `PacketBatch` does not hold is constant here: see the names in capitals.
+Layouts: draft-ietf-opsawg-pcap (record), tcpdump.org LINKTYPE_LINUX_SLL2 (link layer), RFC 791, 8200, 9293, 768, 792,
+4443, checksums RFC 1071. What a `PacketBatch` does not hold is constant here: see the names in capitals.
 """
 
 from __future__ import annotations
@@ -25,21 +25,23 @@ OK, BAD_ORDER, BAD_FAMILY, BAD_PROTOCOL, BAD_LENGTH = 0, 1, 2, 3, 4
 _TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
 _Bytes = NDArray[np.uint8]
+_Numbers = tuple[NDArray[np.uint32], NDArray[np.uint32]]
+_Headers = tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint16]]
 
 
-@njit
+@njit(cache=True)
 def _u16(out: _Bytes, at: int, value: int) -> None:
     out[at] = (value >> 8) & 0xFF
     out[at + 1] = value & 0xFF
 
 
-@njit
+@njit(cache=True)
 def _u32(out: _Bytes, at: int, value: int) -> None:
     _u16(out, at, value >> 16)
     _u16(out, at + 2, value)
 
 
-@njit
+@njit(cache=True)
 def _u32_little(out: _Bytes, at: int, value: int) -> None:
     out[at] = value & 0xFF
     out[at + 1] = (value >> 8) & 0xFF
@@ -47,7 +49,7 @@ def _u32_little(out: _Bytes, at: int, value: int) -> None:
     out[at + 3] = (value >> 24) & 0xFF
 
 
-@njit
+@njit(cache=True)
 def _words(out: _Bytes, begin: int, end: int) -> int:
     """Sum of big-endian 16-bit words; an odd last byte counts as the high half (RFC 1071)."""
     high, low = 0, 0
@@ -59,19 +61,19 @@ def _words(out: _Bytes, begin: int, end: int) -> int:
     return (high << 8) + low
 
 
-@njit
+@njit(cache=True)
 def _checksum(total: int) -> int:
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF
 
 
-@njit
+@njit(cache=True)
 def _link(out: _Bytes, at: int, ethertype: int, ifindex: int, direction: int) -> int:
     _u32(out, at, ethertype << 16)
     _u32(out, at + 4, ifindex)
     _u16(out, at + 8, ARPHRD_ETHER)
-    out[at + 10] = direction
+    out[at + 10] = direction if direction <= 4 else 0
     out[at + 11] = 6
     _u16(out, at + 12, ADDRESS_PREFIX)
     _u32(out, at + 14, ifindex)
@@ -79,7 +81,7 @@ def _link(out: _Bytes, at: int, ethertype: int, ifindex: int, direction: int) ->
     return at + SLL2_BYTES
 
 
-@njit
+@njit(cache=True)
 def _ip4(out: _Bytes, at: int, length: int, ident: int, proto: int, src: int, dst: int) -> int:
     """20 bytes, don't-fragment set; returns the sum of the address words for the pseudo header."""
     _u16(out, at, 0x4500)
@@ -95,7 +97,7 @@ def _ip4(out: _Bytes, at: int, length: int, ident: int, proto: int, src: int, ds
     return addresses
 
 
-@njit
+@njit(cache=True)
 def _ip6(out: _Bytes, at: int, length: int, proto: int, src: NDArray[np.int64], dst: NDArray[np.int64]) -> int:
     """40 bytes; returns the sum of the address words for the pseudo header."""
     _u32(out, at, 0x60000000)
@@ -110,7 +112,7 @@ def _ip6(out: _Bytes, at: int, length: int, proto: int, src: NDArray[np.int64], 
     return _words(out, at + 8, at + 40)
 
 
-@njit
+@njit(cache=True)
 def _tcp_options(out: _Bytes, at: int, end: int, flags: int, clock_ms: int) -> None:
     """Fill the option space: a SYN offers MSS, SACK, timestamps, scaling; others carry timestamps; the rest is NOP.
 
@@ -137,7 +139,7 @@ def _tcp_options(out: _Bytes, at: int, end: int, flags: int, clock_ms: int) -> N
         at += 1
 
 
-@njit
+@njit(cache=True)
 def _tcp(
     out: _Bytes, at: int, head: int, sport: int, dport: int, seq: int, ack: int, flags: int, clock_ms: int, total: int
 ) -> int:
@@ -155,7 +157,7 @@ def _tcp(
     return at + head
 
 
-@njit
+@njit(cache=True)
 def _udp(out: _Bytes, at: int, length: int, sport: int, dport: int, total: int) -> int:
     _u16(out, at, sport)
     _u16(out, at + 2, dport)
@@ -165,7 +167,7 @@ def _udp(out: _Bytes, at: int, length: int, sport: int, dport: int, total: int) 
     return at + 8
 
 
-@njit
+@njit(cache=True)
 def _echo(out: _Bytes, at: int, kind: int, ident: int, total: int) -> int:
     """ICMP or ICMPv6 echo request with sequence number 1."""
     _u16(out, at, kind << 8)
@@ -175,18 +177,46 @@ def _echo(out: _Bytes, at: int, kind: int, ident: int, total: int) -> int:
     return at + 8
 
 
-@njit
-def _lengths_agree(proto: int, transport_bytes: int, payload_bytes: int, ip_bytes: int, dns_bytes: int) -> bool:
-    head = transport_bytes - payload_bytes
-    if ip_bytes > 0xFFFF or dns_bytes > payload_bytes:
-        return False
+@njit(cache=True)
+def _refusal(v4: bool, v4_peer: bool, proto: int, transport: int, payload: int, message: int) -> int:
+    """Why a row cannot be a packet; `transport` counts its header and payload, `message` its DNS bytes."""
+    if v4 != v4_peer:
+        return BAD_FAMILY
+    head = transport - payload
     if proto == _TCP:
-        return 20 <= head <= 60 and head % 4 == 0
-    return head == 8
+        fits = 20 <= head <= 60 and head % 4 == 0
+    elif proto == _UDP or proto == (_ICMP if v4 else _ICMP6):
+        fits = head == 8
+    else:
+        return BAD_PROTOCOL
+    fits &= transport + (20 if v4 else 0) <= 0xFFFF and message <= payload
+    return OK if fits else BAD_LENGTH
+
+
+@njit(cache=True)
+def _transport(
+    out: _Bytes, at: int, i: int, sizes: tuple[int, int], pseudo: int, clock_ms: int, h: _Headers, numbers: _Numbers
+) -> int:
+    """Header of row `i` at `at`; `sizes` are transport and payload bytes, `pseudo` the sum of everything outside it."""
+    proto, sport, dport, ident = int(h[0][i]), int(h[1][i]), int(h[2][i]), int(h[4][i])
+    if proto == _TCP:
+        seq, ack, head = int(numbers[0][i]), int(numbers[1][i]), sizes[0] - sizes[1]
+        return _tcp(out, at, head, sport, dport, seq, ack, int(h[3][i]), clock_ms, pseudo)
+    if proto == _UDP:
+        return _udp(out, at, sizes[0], sport, dport, pseudo)
+    return _echo(out, at, 8, ident, 0) if proto == _ICMP else _echo(out, at, 128, ident, pseudo)
+
+
+@njit(cache=True)
+def _record(out: _Bytes, start: int, time_ns: int, captured: int, original: int) -> None:
+    _u32_little(out, start, time_ns // 1_000_000_000)
+    _u32_little(out, start + 4, time_ns % 1_000_000_000)
+    _u32_little(out, start + 8, captured)
+    _u32_little(out, start + 12, original)
 
 
 @njit(cache=True, nogil=True)
-def encode(  # noqa: C901  (one pass over a row; the protocols are functions above)
+def encode(
     out: _Bytes,
     rows: tuple[int, int],
     last_ns: int,
@@ -194,62 +224,42 @@ def encode(  # noqa: C901  (one pass over a row; the protocols are functions abo
     keep_dns: bool,
     times: NDArray[np.int64],
     addresses: tuple[NDArray[np.int64], NDArray[np.int64]],
-    headers: tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint16]],
-    lengths: tuple[NDArray[np.uint32], NDArray[np.uint32]],
-    numbers: tuple[NDArray[np.uint32], NDArray[np.uint32]],
+    headers: _Headers,
+    lengths: _Numbers,
+    numbers: _Numbers,
     link: tuple[NDArray[np.int32], NDArray[np.uint8]],
     dns: tuple[NDArray[np.int64], NDArray[np.uint16], _Bytes],
 ) -> tuple[int, int, int]:
-    """Fill `out` with the records of `rows` (begin, end).
+    """Fill `out` with the records of `rows` (begin, end), the first not before `last_ns`.
 
-    `headers` are proto, source port, destination port, TCP flags, IPv4 id; `lengths` are IP and payload bytes; `numbers` TCP
-    sequence and acknowledgement; `link` interface and packet type; `dns` offset, bytes, data. Addresses are the int64 view.
+    `headers` are proto, source port, destination port, TCP flags, IPv4 id; `lengths` IP and payload bytes; `numbers`
+    TCP sequence and acknowledgement; `link` interface and packet type; `dns` offset, bytes, data; addresses as int64 views.
     Returns bytes filled, the row that stopped it (or `end`), and why (OK, BAD_…).
     """
     src, dst = addresses
-    protos, sports, dports, flag, ident = headers
     at = 0
     for i in range(rows[0], rows[1]):
+        proto, length, payload = int(headers[0][i]), int(lengths[0][i]), int(lengths[1][i])
         v4 = src[i, 0] == 0 and (src[i, 1] >> 32) == 0xFFFF
-        if v4 != (dst[i, 0] == 0 and (dst[i, 1] >> 32) == 0xFFFF):
-            return at, i, BAD_FAMILY
-        if times[i] < last_ns:
-            return at, i, BAD_ORDER
-        last_ns = times[i]
-        proto, length, payload = int(protos[i]), int(lengths[0][i]), int(lengths[1][i])
-        if not (proto == _TCP or proto == _UDP or (v4 and proto == _ICMP) or (not v4 and proto == _ICMP6)):
-            return at, i, BAD_PROTOCOL
-        message = int(dns[1][i]) if proto == _UDP and dns[0][i] >= 0 else 0
         transport = length - (20 if v4 else 40)
-        if not _lengths_agree(proto, transport, payload, length, message):
-            return at, i, BAD_LENGTH
-        start = at
-        kind = int(link[1][i])
-        at = _link(out, at + RECORD_BYTES, 0x0800 if v4 else 0x86DD, max(0, link[0][i]), kind if kind <= 4 else 0)
+        begin, message = dns[0][i], int(dns[1][i]) if proto == _UDP and dns[0][i] >= 0 else 0
+        v4_peer = dst[i, 0] == 0 and (dst[i, 1] >> 32) == 0xFFFF
+        error = _refusal(v4, v4_peer, proto, transport, payload, message) if times[i] >= last_ns else BAD_ORDER
+        if error != OK:
+            return at, i, error
+        start, last_ns = at, times[i]
+        at = _link(out, at + RECORD_BYTES, 0x0800 if v4 else 0x86DD, max(0, link[0][i]), int(link[1][i]))
         if v4:
-            pseudo = _ip4(out, at, length, int(ident[i]), proto, src[i, 1] & 0xFFFFFFFF, dst[i, 1] & 0xFFFFFFFF)
-            at += 20
+            pseudo = _ip4(out, at, length, int(headers[4][i]), proto, src[i, 1] & 0xFFFFFFFF, dst[i, 1] & 0xFFFFFFFF)
         else:
             pseudo = _ip6(out, at, length, proto, src[i], dst[i])
-            at += 40
-        pseudo += proto + transport
-        sport, dport = int(sports[i]), int(dports[i])
-        if proto == _TCP:
-            clock_ms = (last_ns // 1_000_000) & 0xFFFFFFFF
-            seq, ack = int(numbers[0][i]), int(numbers[1][i])
-            at = _tcp(out, at, transport - payload, sport, dport, seq, ack, int(flag[i]), clock_ms, pseudo)
-        elif proto == _UDP:
-            begin = dns[0][i]
-            at = _udp(out, at, transport, sport, dport, pseudo + _words(dns[2], begin, begin + message))
-            if keep_dns and message:
-                out[at : at + message] = dns[2][begin : begin + message]
-                at += message
-        else:
-            at = _echo(out, at, 8 if v4 else 128, int(ident[i]), pseudo if not v4 else 0)
+        pseudo += proto + transport + _words(dns[2], begin, begin + message)
+        at += length - transport
+        at = _transport(out, at, i, (transport, payload), pseudo, last_ns // 1_000_000, headers, numbers)
+        if keep_dns and message:
+            out[at : at + message] = dns[2][begin : begin + message]
+            at += message
         captured = min(at - start - RECORD_BYTES, snaplen)
         at = start + RECORD_BYTES + captured
-        _u32_little(out, start, last_ns // 1_000_000_000)
-        _u32_little(out, start + 4, last_ns % 1_000_000_000)
-        _u32_little(out, start + 8, captured)
-        _u32_little(out, start + 12, SLL2_BYTES + length)
+        _record(out, start, last_ns, captured, SLL2_BYTES + length)
     return at, rows[1], OK

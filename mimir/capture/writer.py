@@ -1,8 +1,8 @@
 """PcapWriter: packet batches → a classic pcap file with nanoseconds and link type LINUX_SLL2.
 
-What is written of a packet: its link, IP and transport headers, and for `payload="dns"` the DNS message. All other payload
-is left out, so the captured length is short while the original length keeps the truth, as in a capture with a small
-snaplen. Checksums are those of a packet whose left-out payload is zeros.
+What is written of a packet: its link, IP and transport headers, and for `payload="dns"` the DNS message. All other
+payload is left out, so the captured length is short while the original length keeps the truth, as in a capture with a
+small snaplen. Checksums are those of a packet whose left-out payload is zeros.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class PcapWriter:
         self._put(memoryview(struct.pack("<IHHiIII", MAGIC_NS, 2, 4, 0, 0, snaplen, LINKTYPE_LINUX_SLL2)))
 
     def write(self, batch: PacketBatch) -> None:
-        """Append all rows. ValueError names the first row that cannot be a packet (order, family, protocol, lengths)."""
+        """Append all rows. ValueError names the first that cannot be a packet (order, family, protocol, lengths)."""
         from mimir.capture import packet_encoder as encoder
 
         columns = _columns(batch)
@@ -69,7 +69,7 @@ class PcapWriter:
             if error != encoder.OK:
                 raise ValueError(_explain(batch, row, error))
             self._last_ns = int(batch.ts_ns[end - 1])
-            self._put(memoryview(self._room)[:used])
+            self._put(self._room[:used].data)
             self._packets += end - begin
 
     def close(self) -> WriterCounts:
@@ -125,12 +125,13 @@ def _plain(column: NDArray[Any], kind: type[np.generic]) -> NDArray[Any]:
 def _explain(batch: PacketBatch, row: int, error: int) -> str:
     from mimir.capture import packet_encoder as encoder
 
-    proto, size, payload = (int(column[row]) for column in (batch.proto, batch.ip_bytes, batch.payload_bytes))
+    proto = int(batch.proto[row])
+    columns = ("ip_bytes", "payload_bytes", "dns_bytes")
+    lengths = ", ".join(f"{name} {int(getattr(batch, name)[row])}" for name in columns)
     reason = {
         encoder.BAD_ORDER: f"is earlier ({int(batch.ts_ns[row])} ns) than the row before it",
         encoder.BAD_FAMILY: "mixes an IPv4 and an IPv6 address",
         encoder.BAD_PROTOCOL: f"has protocol {proto} (allowed: TCP 6, UDP 17, ICMP 1 over IPv4, ICMPv6 58 over IPv6)",
-        encoder.BAD_LENGTH: f"has lengths no packet can have: protocol {proto}, ip_bytes {size}, payload_bytes {payload}, "
-        f"dns_bytes {int(batch.dns_bytes[row])}",
+        encoder.BAD_LENGTH: f"has lengths no packet can have: protocol {proto}, {lengths}",
     }[error]
     return f"row {row} of the batch {reason}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -37,11 +37,11 @@ class PathClass(StrEnum):
 class DnsTunnelSpec:
     """How stolen bytes become query names."""
 
-    domain: str
+    domain: str  #: zone the attacker answers for; every name ends with it
     record_type: Literal["TXT", "A", "CNAME", "NULL"]
     encoding: Literal["base32", "hex"]
-    label_bytes: int
-    name_bytes: int
+    label_bytes: int  #: longest label, ≤ 63 (RFC 1035)
+    name_bytes: int  #: longest name as text, ≤ 253
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
@@ -53,6 +53,8 @@ class ExfiltrationSpec:
     channel: Literal["none", "raw_tcp", "http_relay", "dns_tunnel"]
     path_class: PathClass
     path: list[str]
+    port: int | None  #: port of a hop that no allowed edge defines (the collector outside)
+    body: Literal["binary", "base64"]  #: how http_relay writes data into a body
     technique: str
     rate_bytes_per_min: float
     bytes_per_message: int
@@ -125,4 +127,3 @@ class Spec:
     workers: int
     verbosity: Literal["quiet", "normal", "debug"]
     paths: PathsSpec
-    experiment: Any

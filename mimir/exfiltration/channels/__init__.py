@@ -1,0 +1,1 @@
+"""Channels: how stolen bytes look on the wire. Sizes for simulation agree with the real bytes."""

@@ -1,0 +1,49 @@
+"""Ways data can take from a store to the outside along connections that are allowed.
+
+Data flows with a connection (the client pushes) or against it (the client pulls): allowed edges are walked both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from itertools import islice, pairwise, takewhile
+
+import networkx as nx
+
+OUTSIDE = "outside"
+RESOLVERS = ("kube-dns", "coredns")  #: every pod may ask them, and they ask outside
+
+
+class Carriage(StrEnum):
+    """How data crosses one hop."""
+
+    push = "push"  # the side that has the data is the client of an allowed edge
+    pull = "pull"  # the side that wants it is
+    new = "new"  # no edge is allowed either way: the side that has the data connects
+
+
+def carriages(path: tuple[str, ...], allowed_edges: Iterable[tuple[str, str]]) -> list[Carriage]:
+    """How each hop of `path` crosses, given allowed (client, server) pairs; push wins where both are allowed."""
+    allowed = set(allowed_edges)
+    return [
+        Carriage.push if hop in allowed else Carriage.pull if hop[::-1] in allowed else Carriage.new
+        for hop in pairwise(path)
+    ]
+
+
+def leak_paths(
+    allowed_edges: Iterable[tuple[str, str]], store: str, longest: int = 5, most: int = 20
+) -> list[tuple[str, ...]]:
+    """Simple paths store → outside of at most `longest` hops, shortest first (Yen 1971), at most `most` of them.
+
+    Edges are (client, server) names; `outside` is the world.
+
+    >>> leak_paths([("outside", "front-end"), ("front-end", "user"), ("user", "user-db")], "user-db")
+    [('user-db', 'user', 'front-end', 'outside')]
+    """
+    graph = nx.Graph(sorted({(min(edge), max(edge)) for edge in allowed_edges if edge[0] != edge[1]}))
+    if store not in graph or OUTSIDE not in graph or store == OUTSIDE or not nx.has_path(graph, store, OUTSIDE):
+        return []
+    paths = nx.shortest_simple_paths(graph, store, OUTSIDE)
+    return [tuple(path) for path in islice(takewhile(lambda path: len(path) <= longest + 1, paths), most)]

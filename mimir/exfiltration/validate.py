@@ -1,0 +1,126 @@
+"""What is wrong with an exfiltration scenario for a given application: all of it, in words a user can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+
+from mimir.errors import Problem
+from mimir.exfiltration.channels.dns_tunnel import SHORTEST_LABEL, name_capacity
+from mimir.exfiltration.dns_messages import LABEL_BYTES, NAME_BYTES
+from mimir.exfiltration.paths import OUTSIDE, RESOLVERS, Carriage, carriages, leak_paths
+from mimir.exfiltration.plan import fit_problem, rate_problem
+from mimir.spec.schema import DnsTunnelSpec, ExfiltrationSpec, PathClass
+
+Edges = Collection[tuple[str, str]]
+_TECHNIQUE = re.compile(r"T\d{4}(\.\d{3})?")
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
+def problems(
+    spec: ExfiltrationSpec, services: Collection[str], allowed_edges: Edges, duration_s: float | None = None
+) -> list[Problem]:
+    """Problems of a scenario; empty when it can be acted out.
+
+    `allowed_edges` are (client, server) names, `outside` being the world. `duration_s` is the length of the test
+    recording; None leaves out the check that the incidents fit. The resolver need be neither a service nor an edge.
+    """
+    if spec.channel == "none":
+        return list(_none(spec))
+    edges = {*allowed_edges, *((service, resolver) for service in services for resolver in RESOLVERS)}
+    found = [*_path(spec, services, edges), *_technique(spec), *_channel(spec)]
+    pacing = rate_problem(spec)
+    if pacing:
+        found.append(pacing)
+    elif duration_s is not None and (misfit := fit_problem(spec, duration_s)):
+        found.append(misfit)
+    return found
+
+
+def _none(spec: ExfiltrationSpec) -> Iterator[Problem]:
+    if spec.path_class is not PathClass.none:
+        yield Problem(
+            "exfiltration.path_class", f"is {spec.path_class}, but channel none leaks nothing", "none", _set(spec)
+        )
+
+
+def _path(spec: ExfiltrationSpec, services: Collection[str], edges: Edges) -> Iterator[Problem]:
+    where, path = "exfiltration.path", tuple(spec.path)
+    known = sorted({*services, *RESOLVERS, OUTSIDE})
+    unknown = [name for name in path if name not in known]
+    for name in unknown:
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else _set(spec)
+        yield Problem(where, f"names {name!r}, which the application does not have", ", ".join(known), hint)
+    if unknown:
+        return
+    if len(path) < 2 or path[-1] != OUTSIDE or OUTSIDE in path[:-1] or len(set(path)) != len(path):
+        allowed = "at least two different services, the store first, outside last"
+        yield Problem(where, f"is not a way out (got [{', '.join(path)}])", allowed, _alternatives(spec, edges))
+        return
+    yield from _class(spec, path, edges)
+
+
+def _class(spec: ExfiltrationSpec, path: tuple[str, ...], edges: Edges) -> Iterator[Problem]:
+    sides = zip(path, path[1:], carriages(path, edges), strict=False)
+    new = [f"{source} → {target}" for source, target, how in sides if how is Carriage.new]
+    through_resolver = len(path) == 3 and path[1] in RESOLVERS
+    if (spec.path_class is PathClass.dns) != through_resolver or (spec.channel == "dns_tunnel") != through_resolver:
+        got = f"[{', '.join(path)}] does not fit channel {spec.channel} and path_class {spec.path_class}"
+        allowed = f"dns_tunnel and dns with [store, {RESOLVERS[0]}, {OUTSIDE}], or neither of them"
+        yield Problem("exfiltration.path", got, allowed, _set(spec))
+    elif spec.path_class is PathClass.allowed_chain and new:
+        text = f"has hops the application does not allow: {', '.join(new)}"
+        yield Problem("exfiltration.path", text, "an allowed edge for each hop", _alternatives(spec, edges))
+    elif spec.path_class is PathClass.new_edge and not new:
+        yield Problem("exfiltration.path_class", "is new_edge, but every hop is allowed", "allowed_chain", _set(spec))
+    elif spec.path_class is PathClass.none:
+        text = f"is none, but channel is {spec.channel}"
+        yield Problem("exfiltration.path_class", text, "new_edge, allowed_chain, dns", _set(spec))
+    elif new and spec.path_class is PathClass.new_edge and (spec.port is None or not 1 <= spec.port <= 65_535):
+        text = f"must be set for {', '.join(new)} (got {spec.port})"
+        yield Problem("exfiltration.port", text, "1 … 65535", _set(spec))
+
+
+def _technique(spec: ExfiltrationSpec) -> Iterator[Problem]:
+    if not _TECHNIQUE.fullmatch(spec.technique):
+        allowed = "an ATT&CK id: T1041, T1048.003 …"
+        yield Problem("exfiltration.technique", f"is not a technique (got {spec.technique!r})", allowed, _set(spec))
+
+
+def _channel(spec: ExfiltrationSpec) -> Iterator[Problem]:
+    if spec.channel != "dns_tunnel":
+        if spec.dns is not None:
+            yield Problem("exfiltration.dns", f"has no meaning for channel {spec.channel}", "null", _set(spec))
+    elif spec.dns is None:
+        yield Problem("exfiltration.dns", "must say how bytes become query names", "domain, record_type …", _set(spec))
+    else:
+        yield from _dns(spec, spec.dns)
+
+
+def _dns(spec: ExfiltrationSpec, dns: DnsTunnelSpec) -> Iterator[Problem]:
+    if not SHORTEST_LABEL <= dns.label_bytes <= LABEL_BYTES:
+        allowed = f"{SHORTEST_LABEL} … {LABEL_BYTES}"
+        yield Problem("exfiltration.dns.label_bytes", f"is out of range (got {dns.label_bytes})", allowed, _set(spec))
+    if not _DOMAIN.fullmatch(dns.domain) or any(len(label) > LABEL_BYTES for label in dns.domain.split(".")):
+        allowed = "lower-case labels of letters, digits and hyphens"
+        yield Problem("exfiltration.dns.domain", f"is not a domain (got {dns.domain!r})", allowed, _set(spec))
+    if dns.name_bytes > NAME_BYTES:
+        allowed = f"≤ {NAME_BYTES}"
+        yield Problem("exfiltration.dns.name_bytes", f"is out of range (got {dns.name_bytes})", allowed, _set(spec))
+    elif dns.label_bytes > 0 and name_capacity(dns) < 1:
+        text = f"leaves no room for data under {dns.domain} (got {dns.name_bytes})"
+        yield Problem("exfiltration.dns.name_bytes", text, f"longer, up to {NAME_BYTES}", _set(spec))
+
+
+def _alternatives(spec: ExfiltrationSpec, edges: Edges) -> str:
+    without_resolvers = [edge for edge in edges if edge[0] not in RESOLVERS and edge[1] not in RESOLVERS]
+    found = leak_paths(without_resolvers, spec.path[0], most=3) if spec.path else []
+    if not found:
+        return _set(spec)
+    return "choose one: " + " or ".join(f"exfiltration.path=[{','.join(path)}]" for path in found)
+
+
+def _set(spec: ExfiltrationSpec) -> str:
+    return f"set it in conf/exfiltration/{spec.name}.yaml or on the command line"
