@@ -1,0 +1,238 @@
+"""The decoding kernel: a block of bytes → rows of a batch, counting everything that does not become a row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.capture.fields import Bytes
+from mimir.capture.jit import kernel
+from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, UNSUPPORTED_LINK, link_layer
+from mimir.capture.network import FIRST_FRAGMENT, LATER_FRAGMENT, WHOLE, Packet, decode_ip
+from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
+from mimir.capture.pcapng import NO_TIME, next_block
+
+#: beside the splitter's statuses: the batch is full
+FULL = 6
+#: why a packet is no row; indices of `Tally.skipped`
+(
+    UNSUPPORTED_LINK_TYPE, NOT_IP, LINK_TRUNCATED, IP_TRUNCATED, IP_MALFORMED, BLOCK_UNUSABLE, REASONS
+) = range(7)  # fmt: skip
+REASON_NAMES = (
+    "unsupported link type",
+    "not IP",
+    "link header not captured in full",
+    "IP header not captured in full",
+    "malformed IP header",
+    "pcapng packet block whose numbers contradict each other",
+)
+SKIP_COUNT, SKIP_BYTES, SKIP_FIRST = 0, 1, 2
+#: indices of `Tally.sums`
+(
+    PACKETS, CAPTURED_BYTES, WIRE_BYTES, ROWS, ROW_BYTES, CUT_SHORT, FIRST_NS, LAST_NS, FRAGMENTS, TAGGED, DNS53, NO_TIME_STAMP,
+    PREVIOUS_NS, DATA_USED, IP4, IP6, SUMS,
+) = range(17)  # fmt: skip
+FRAGMENT_SLOTS = 4096
+MAX_DNS_BYTES = 65_535
+
+
+class Columns(NamedTuple):
+    """Room for the rows of one batch, in the order of `PacketBatch`."""
+
+    ts_ns: NDArray[np.int64]
+    src: NDArray[np.uint64]
+    dst: NDArray[np.uint64]
+    proto: NDArray[np.uint8]
+    sport: NDArray[np.uint16]
+    dport: NDArray[np.uint16]
+    frame_bytes: NDArray[np.uint32]
+    ip_bytes: NDArray[np.uint32]
+    payload_bytes: NDArray[np.uint32]
+    tcp_flags: NDArray[np.uint8]
+    tcp_seq: NDArray[np.uint32]
+    tcp_ack: NDArray[np.uint32]
+    ip_id: NDArray[np.uint16]
+    ifindex: NDArray[np.int32]
+    direction: NDArray[np.uint8]
+    dns_offset: NDArray[np.int64]
+    dns_bytes: NDArray[np.uint16]
+    data: NDArray[np.uint8]
+
+
+class Tally(NamedTuple):
+    """Counters of one file. `skipped` is (REASONS, 3): count, wire bytes, offset of the first in the file."""
+
+    sums: NDArray[np.int64]
+    skipped: NDArray[np.int64]
+    protocols: NDArray[np.int64]
+    ethertypes: NDArray[np.int64]
+    linktypes: NDArray[np.int64]
+    fragment_keys: NDArray[np.uint64]
+    fragment_ports: NDArray[np.uint32]
+
+
+def new_columns(rows: int, data_bytes: int) -> Columns:
+    """Uninitialised columns for `rows` rows and `data_bytes` bytes of DNS messages."""
+    shapes = Columns.__annotations__
+    dtypes = (
+        np.int64, np.uint64, np.uint64, np.uint8, np.uint16, np.uint16, np.uint32, np.uint32, np.uint32, np.uint8, np.uint32,
+        np.uint32, np.uint16, np.int32, np.uint8, np.int64, np.uint16,
+    )  # fmt: skip
+    sizes = [(rows, 2) if name in ("src", "dst") else (rows,) for name in shapes if name != "data"]
+    return Columns(*(np.empty(s, d) for s, d in zip(sizes, dtypes, strict=True)), np.empty(data_bytes, np.uint8))
+
+
+def new_tally() -> Tally:
+    """All zero; no first and last time yet."""
+    sums, skipped = np.zeros(SUMS, np.int64), np.zeros((REASONS, 3), np.int64)
+    sums[FIRST_NS], sums[LAST_NS], skipped[:, SKIP_FIRST] = 2**63 - 1, NO_TIME, -1
+    ports = [np.zeros(n, np.int64) for n in (256, 65536, 65536)]
+    return Tally(sums, skipped, *ports, np.zeros(FRAGMENT_SLOTS, np.uint64), np.zeros(FRAGMENT_SLOTS, np.uint32))
+
+
+@kernel
+def skip(tally: Tally, reason: int, wire: int, offset: int) -> None:
+    """Count a packet that does not become a row."""
+    if tally.skipped[reason, SKIP_COUNT] == 0:
+        tally.skipped[reason, SKIP_FIRST] = offset
+    tally.skipped[reason, SKIP_COUNT] += 1
+    tally.skipped[reason, SKIP_BYTES] += wire
+
+
+@kernel
+def fragment_ports(tally: Tally, p: Packet) -> tuple[int, int]:
+    """Ports of a fragment: the first one leaves them behind for later ones (a slot per hash, newest datagram wins)."""
+    key = (p.src_low * np.uint64(0x9E3779B97F4A7C15)) ^ (p.dst_low * np.uint64(0xC2B2AE3D27D4EB4F))
+    key ^= p.src_high ^ (p.dst_high << np.uint64(1)) ^ np.uint64((p.fragment << 8) | p.proto)
+    key = (key ^ (key >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9) | np.uint64(1)
+    slot = np.int64(key >> np.uint64(52))
+    if p.status == FIRST_FRAGMENT:
+        tally.fragment_keys[slot] = key
+        tally.fragment_ports[slot] = np.uint32((p.sport << 16) | p.dport)
+        return p.sport, p.dport
+    if tally.fragment_keys[slot] != key:
+        return 0, 0
+    ports = np.int64(tally.fragment_ports[slot])
+    return ports >> 16, ports & 0xFFFF
+
+
+@kernel
+def count_record(tally: Tally, ts_ns: int, captured: int, wire: int, linktype: int) -> int:
+    """Count one record; returns its time, or the previous record's when it has none."""
+    sums = tally.sums
+    sums[PACKETS] += 1
+    sums[CAPTURED_BYTES] += captured
+    sums[WIRE_BYTES] += wire
+    tally.linktypes[linktype] += 1
+    if captured < wire:
+        sums[CUT_SHORT] += 1
+    if ts_ns == NO_TIME:
+        sums[NO_TIME_STAMP] += 1
+        return sums[PREVIOUS_NS]
+    sums[PREVIOUS_NS] = ts_ns
+    sums[FIRST_NS] = min(sums[FIRST_NS], ts_ns)
+    sums[LAST_NS] = max(sums[LAST_NS], ts_ns)
+    return ts_ns
+
+
+@kernel
+def copy_dns(buf: Bytes, p: Packet, end: int, out: Columns, row: int, used: int) -> int:
+    """Copy the captured part of a DNS message behind the others; returns the bytes used."""
+    start = p.transport + 8
+    size = min(end - start, p.payload_bytes, MAX_DNS_BYTES)
+    if p.transport < 0 or size <= 0:
+        out.dns_offset[row], out.dns_bytes[row] = -1, 0
+        return used
+    out.data[used : used + size] = buf[start : start + size]
+    out.dns_offset[row], out.dns_bytes[row] = used, size
+    return used + size
+
+
+@kernel
+def write_row(out: Columns, row: int, p: Packet, ts_ns: int, wire: int, ifindex: int, direction: int) -> None:
+    """One packet into row `row`."""
+    out.ts_ns[row] = ts_ns
+    out.src[row, 0], out.src[row, 1] = p.src_high, p.src_low
+    out.dst[row, 0], out.dst[row, 1] = p.dst_high, p.dst_low
+    out.proto[row] = p.proto
+    out.sport[row], out.dport[row] = p.sport, p.dport
+    out.frame_bytes[row], out.ip_bytes[row], out.payload_bytes[row] = wire, p.ip_bytes, p.payload_bytes
+    out.tcp_flags[row], out.tcp_seq[row], out.tcp_ack[row] = p.tcp_flags, p.tcp_seq, p.tcp_ack
+    out.ip_id[row] = p.ip_id
+    out.ifindex[row], out.direction[row] = ifindex, direction
+
+
+@kernel
+def decode_frame(
+    buf: Bytes, frame: int, captured: int, wire: int, ts_ns: int, interface: int, linktype: int,
+    out: Columns, row: int, tally: Tally, offset: int,
+) -> int:  # fmt: skip
+    """One frame → one row or none; returns the number of the next free row."""
+    end, sums = frame + captured, tally.sums
+    ethertype, at, tags, ifindex, direction = link_layer(buf, frame, end, linktype)
+    if tags > 0:
+        sums[TAGGED] += 1
+    if ethertype != ETHERTYPE_IPV4 and ethertype != ETHERTYPE_IPV6:
+        if ethertype >= 0:
+            tally.ethertypes[ethertype] += 1
+        reason = NOT_IP
+        if ethertype < 0:
+            reason = UNSUPPORTED_LINK_TYPE if ethertype == UNSUPPORTED_LINK else LINK_TRUNCATED if ethertype == -2 else NOT_IP
+        skip(tally, reason, wire, offset)
+        return row
+    tally.ethertypes[ethertype] += 1
+    p = decode_ip(buf, at, end, wire - (at - frame))
+    if p.status < 0:
+        skip(tally, IP_TRUNCATED if p.status == -1 else IP_MALFORMED, wire, offset)
+        return row
+    write_row(out, row, p, ts_ns, wire, ifindex if ifindex >= 0 else interface, direction)
+    out.dns_offset[row], out.dns_bytes[row] = -1, 0
+    if p.status != WHOLE:
+        sums[FRAGMENTS] += 1
+        out.sport[row], out.dport[row] = fragment_ports(tally, p)
+    tally.protocols[p.proto] += 1
+    if ethertype == ETHERTYPE_IPV4:
+        sums[IP4] += 1
+    else:
+        sums[IP6] += 1
+    if (p.sport == 53 or p.dport == 53) and (p.proto == 17 or p.proto == 6):
+        sums[DNS53] += 1
+    if (p.sport == 53 or p.dport == 53) and p.proto == 17 and p.status != LATER_FRAGMENT:
+        sums[DATA_USED] = copy_dns(buf, p, end, out, row, sums[DATA_USED])
+    sums[ROWS] += 1
+    sums[ROW_BYTES] += wire
+    return row + 1
+
+
+@kernel
+def decode_block(
+    buf: Bytes, at: int, end: int, base: int, fmt: NDArray[np.int64], interfaces: NDArray[np.int64],
+    out: Columns, row: int, tally: Tally,
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Records of `buf[at:end]` → rows from `row` on; `base` is the place of `buf[0]` in the file.
+
+    Returns (status, where it stopped, next free row, bytes needed or the end of a block to skip).
+    """
+    capacity = len(out.ts_ns)
+    room = len(out.data) - MAX_DNS_BYTES
+    pcapng = fmt[KIND] == KIND_PCAPNG
+    while True:
+        if row >= capacity or tally.sums[DATA_USED] > room:
+            return FULL, at, row, 0
+        record = next_block(buf, at, end, fmt, interfaces) if pcapng else next_record(buf, at, end, fmt)
+        status, following, frame, captured, wire, ts_ns, interface, linktype = record
+        if status == RECORD:
+            ts_ns = count_record(tally, ts_ns, captured, wire, linktype)
+            row = decode_frame(
+                buf, frame, captured, wire, ts_ns, interface, linktype, out, row, tally, base + at
+            )
+            at = following
+        elif status == UNUSABLE:
+            skip(tally, BLOCK_UNUSABLE, wire, base + at)
+            at = following
+        elif status == SKIP and following <= end:
+            at = following
+        else:
+            return status, at, row, following

@@ -1,0 +1,40 @@
+"""The `kernel` decorator: numba with a cache that notices edits in any kernel module and never gets in the way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@cache
+def _sources_digest(folder: Path) -> str:
+    """Digest of the Python files in `folder` and in this one: kernels inline each other across modules."""
+    digest = hashlib.sha256()
+    for file in sorted({*Path(__file__).parent.glob("*.py"), *folder.glob("*.py")}):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def kernel(function: F) -> F:
+    """Compile on first call, release the interpreter lock, keep the machine code on disk.
+
+    numba's cache looks at the file of the function only, so an edit in a helper of another module would leave stale
+    machine code behind: the stamp of the cache file is widened to all sources of the package. Where no cache folder
+    can be written, the function is compiled in every process.
+    """
+    compile_ = numba.njit(nogil=True, cache=True, error_model="numpy")
+    try:
+        compiled = compile_(function)
+    except RuntimeError:  # numba: "no locator available"
+        return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(file, "_source_stamp"):
+        file._source_stamp = (file._source_stamp, _sources_digest(Path(function.__code__.co_filename).parent))
+    return compiled  # type: ignore[no-any-return]

@@ -1,0 +1,231 @@
+"""Streaming reader: capture files → PacketBatches, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.capture import decode, pcap, pcapng
+from mimir.capture.batch import PacketBatch
+from mimir.capture.counts import CaptureCounts, Damage
+from mimir.capture.pcap import BLOCK, DAMAGED, MORE, SKIP
+from mimir.capture.sources import Source, expand
+from mimir.errors import CaptureError
+
+BLOCK_BYTES = 1 << 20
+BATCH_ROWS = 1 << 17
+DNS_ROOM_BYTES = 1 << 20
+
+
+class Capture:
+    """Packets of one or more capture files: iterate for batches, then read `counts`."""
+
+    def __init__(self, paths: list[Path], block_bytes: int, batch_rows: int):
+        self.paths = paths
+        self.counts = CaptureCounts()
+        self._block_bytes, self._batch_rows = block_bytes, batch_rows
+
+    def __iter__(self) -> Iterator[PacketBatch]:
+        """Batches in the order of the files. Raises CaptureError for a file that is no capture at all."""
+        self.counts = CaptureCounts()
+        for path in self.paths:
+            reader = _FileReader(path, self.counts, self._block_bytes, self._batch_rows)
+            try:
+                yield from reader.batches()
+            finally:
+                reader.close()
+
+
+def open_capture(
+    source: str | Path | Iterable[str | Path], *, block_bytes: int = BLOCK_BYTES, batch_rows: int = BATCH_ROWS
+) -> Capture:
+    """Open a capture file, a folder or glob of rotated files, or several of these (pcap, pcapng, .gz of both).
+
+    Several files are read in the order of their first packets. `block_bytes` is read at a time, and a batch has at
+    most `batch_rows` rows; neither changes what comes out. Raises CaptureError when there is no file, or when a file
+    is no capture; damage inside a capture is reported in `counts` instead.
+    """
+    paths = expand(source)
+    if len(paths) > 1:
+        starts = [first_time_ns(path) for path in paths]
+        order = sorted(range(len(paths)), key=lambda i: (starts[i] is None, starts[i] or 0, i))
+        paths = [paths[i] for i in order]
+    return Capture(paths, block_bytes, batch_rows)
+
+
+def first_time_ns(path: Path) -> int | None:
+    """Time of the first record of a file in ns; None when it has no packet. Raises CaptureError as `open_capture`."""
+    reader = _FileReader(path, CaptureCounts(), 1 << 12, 1)
+    try:
+        for _ in reader.batches():
+            break
+        first = int(reader.tally.sums[decode.FIRST_NS])
+        return None if reader.tally.sums[decode.PACKETS] == 0 or first == 2**63 - 1 else first
+    finally:
+        reader.close()
+
+
+class _FileReader:
+    """One file: refills the buffer, answers the kernel's questions, reports damage."""
+
+    def __init__(self, path: Path, counts: CaptureCounts, block_bytes: int, batch_rows: int):
+        self.path, self.counts = path, counts
+        self.source = Source(path)
+        self.tally = decode.new_tally()
+        self.rows = batch_rows
+        self.buffer: NDArray[np.uint8] = np.empty(max(block_bytes, 64), np.uint8)
+        self.at, self.end, self.base = 0, 0, 0  #: unread part of the buffer; place of buffer[0] in the file
+        self.order = "little"
+        self.table: list[list[int]] = []
+        self.interfaces: NDArray[np.int64] = np.zeros((1, 5), np.int64)
+        self.fmt = self._format()
+
+    def close(self) -> None:
+        self.source.close()
+
+    def _format(self) -> NDArray[np.int64]:
+        self._need(pcap.HEADER_BYTES)
+        head = self._peek(pcap.HEADER_BYTES)
+        if not head:
+            self._raise_damage()
+            raise CaptureError(self.path, "the file is empty")
+        if head[:4] == b"\x0a\x0d\x0d\x0a":
+            self._section(pcapng.new_format())
+            return self.fmt
+        if {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")} & pcap.MAGICS.keys():
+            fmt = pcap.parse_header(self.path, head)
+            self.at = pcap.HEADER_BYTES
+            return fmt
+        self._raise_damage()
+        raise CaptureError(self.path, f"not a pcap or pcapng file (it begins with {head[:4].hex(' ')})")
+
+    def _raise_damage(self) -> None:
+        if self.source.damage:
+            raise CaptureError(self.path, self.source.damage, self.source.offset)
+
+    def _peek(self, size: int) -> bytes:
+        return self.buffer[self.at : min(self.at + size, self.end)].tobytes()
+
+    def _need(self, size: int) -> bool:
+        """Have `size` bytes from `at` on in the buffer (it grows to one record or block); False at the end of file."""
+        if self.end - self.at >= size:
+            return True
+        left = self.end - self.at
+        if size > len(self.buffer):
+            grown = np.empty(size + len(self.buffer), np.uint8)
+            grown[:left] = self.buffer[self.at : self.end]
+            self.buffer = grown
+        else:
+            self.buffer[:left] = self.buffer[self.at : self.end].copy()
+        self.base += self.at
+        self.at, self.end = 0, left
+        self.end += self.source.readinto(memoryview(self.buffer)[left:])
+        return self.end >= size
+
+    def batches(self) -> Iterator[PacketBatch]:
+        """All batches of the file; counts are added when it ends, also early."""
+        out, row = decode.new_columns(self.rows, DNS_ROOM_BYTES), 0
+        try:
+            while True:
+                self.tally.sums[decode.DATA_USED] = self.tally.sums[decode.DATA_USED] if row else 0
+                status, self.at, row, following = decode.decode_block(
+                    self.buffer, self.at, self.end, self.base, self.fmt, self.interfaces, out, row, self.tally
+                )
+                if status == decode.FULL:
+                    yield self._batch(out, row)
+                    out, row = decode.new_columns(self.rows, DNS_ROOM_BYTES), 0
+                elif not self._resolve(status, following):
+                    break
+            if row:
+                yield self._batch(out, row)
+        finally:
+            self.counts.add(self.tally, str(self.path))
+
+    def _batch(self, out: decode.Columns, rows: int) -> PacketBatch:
+        used = int(self.tally.sums[decode.DATA_USED])
+        columns = [column[:rows] for column in out[:-1]]
+        return PacketBatch(*columns, data=out.data[:used].copy())
+
+    def _resolve(self, status: int, following: int) -> bool:
+        """Give the kernel what it asked for; False when the file is done."""
+        if status == MORE:
+            return self._need(following) or self._ended()
+        if status == SKIP:
+            return self._skip(following)
+        if status == BLOCK:
+            return self._block()
+        if status == DAMAGED:
+            self._damage("a record claims a length that cannot be", self.base + self.at)
+        return False
+
+    def _ended(self) -> bool:
+        """Report what stands behind the last whole record, if anything."""
+        left = self.end - self.at
+        if self.source.damage:
+            self._damage(self.source.damage, self.source.offset)
+        elif left:
+            self._damage(f"the file ends inside a record ({left} bytes of it are there)", self.base + self.at)
+        return False
+
+    def _damage(self, reason: str, offset: int) -> None:
+        unread = None if self.source.size is None else max(self.source.size - offset, 0)
+        self.counts.damaged.append(Damage(str(self.path), offset, reason, unread))
+
+    def _skip(self, following: int) -> bool:
+        """Step over a block that reaches beyond the buffer."""
+        rest = following - self.end
+        start = self.base + self.at
+        self.base, self.at, self.end = self.base + self.end, 0, 0
+        while rest > 0:
+            got = self.source.readinto(memoryview(self.buffer)[: min(rest, len(self.buffer))])
+            if not got:
+                self._damage(self.source.damage or "the file ends inside a block", start)
+                return False
+            rest, self.base = rest - got, self.base + got
+        return True
+
+    def _block(self) -> bool:
+        """Section header or interface description; damage in a later one ends the file, not the run."""
+        try:
+            if not self._need(12):
+                return self._ended()
+            if self._peek(4) == b"\x0a\x0d\x0d\x0a":
+                self._section(self.fmt)
+                return True
+            return self._interface()
+        except CaptureError as error:
+            self._damage(error.reason, error.offset)
+            return False
+
+    def _section(self, fmt: NDArray[np.int64]) -> None:
+        self._need(28)
+        self.order, total = pcapng.section_length(self.path, self._peek(28), self.base + self.at)
+        if not self._need(total):
+            raise CaptureError(self.path, "the file ends inside a pcapng section header", self.base + self.at)
+        pcapng.check_block(self.path, self._peek(total), self.order, 24, self.base + self.at)
+        self.at += total
+        self.table = []
+        fmt[pcap.BIG], fmt[pcap.INTERFACES] = self.order == "big", 0
+        self.fmt = fmt
+
+    def _interface(self) -> bool:
+        total = int.from_bytes(self._peek(8)[4:8], self.order)  # type: ignore[arg-type]
+        offset = self.base + self.at
+        if not 20 <= total <= pcapng.MAX_BLOCK_BYTES or total % 4 or len(self.table) >= pcapng.MAX_INTERFACES:
+            raise CaptureError(self.path, f"a pcapng interface block claims {total} bytes", offset)
+        if not self._need(total):
+            return self._ended()
+        block = self._peek(total)
+        pcapng.check_block(self.path, block, self.order, 16, offset)
+        self.table.append(pcapng.parse_interface(block, self.order))
+        if len(self.table) > len(self.interfaces):
+            grown = np.zeros((2 * len(self.interfaces), 5), np.int64)
+            grown[: len(self.interfaces)] = self.interfaces
+            self.interfaces = grown
+        self.interfaces[len(self.table) - 1] = self.table[-1]
+        self.fmt[pcap.INTERFACES] = len(self.table)
+        self.at += total
+        return True
