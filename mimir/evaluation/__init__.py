@@ -1,0 +1,7 @@
+"""Scores and alerts against the ledger of what really leaked: metrics, intervals, expectations, headline numbers."""
+
+from mimir.evaluation.expectations import check_expectations, expectation_problems
+from mimir.evaluation.headline import headline
+from mimir.evaluation.metrics import MEASURES, evaluate
+
+__all__ = ["MEASURES", "check_expectations", "evaluate", "expectation_problems", "headline"]
