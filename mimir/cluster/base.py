@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from mimir.errors import Problem
 from mimir.spec import Spec
 
 #: called with (seconds recorded so far, packets written so far); cheap, may be called often
@@ -56,6 +57,10 @@ class Cluster(Protocol):
     """`with cluster as running:` brings it up; leaving always tears down what was created."""
 
     parallel: bool  #: may recordings be made side by side in separate processes?
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with the spec for this cluster: application graph, load, leak path. Creates nothing."""
+        ...
 
     def requirements(self) -> list[Requirement]: ...
 

@@ -1,11 +1,154 @@
-"""Types of conf/app/*.yaml: the application model."""
+"""Types of conf/app/*.yaml: the application model. Values and their sources stand in the YAML; nothing here has a default.
+
+A pair `[median, sigma]` is a log-normal: median in the unit of the key, sigma the standard deviation of its logarithm.
+A pair `[low, high]` is uniform, both ends included. `service:endpoint` names an endpoint of another service.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 STRICT = ConfigDict(extra="forbid")
+
+#: name of everybody beyond the cluster in `edges.client`
+OUTSIDE = "outside"
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class CallSpec:
+    """A call an endpoint makes: to `service:endpoint`, with a probability, `count` times one after the other."""
+
+    to: str
+    probability: float
+    count: tuple[int, int]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class TriggerSpec:
+    """Work another service starts on its own because of a call: `service` calls `to` after a delay (a queue's consumer)."""
+
+    service: str
+    to: str
+    probability: float
+    delay_ms: tuple[float, float]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class ResponseSpec:
+    """Size of a reply: `bytes` × `times`, plus `carries` × the reply bytes of the calls made for it.
+
+    `times` is a pair of item counts or the name of a collection, whose growing number of documents is then the factor.
+    """
+
+    bytes: tuple[float, float]
+    times: tuple[int, int] | str
+    carries: float
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class EndpointSpec:
+    """One thing a service does. `calls` are stages, one after the other; the calls of one stage run in parallel."""
+
+    action: str
+    request: tuple[float, float]
+    response: ResponseSpec
+    time_ms: tuple[float, float]
+    inserts: str | None
+    pushed: bool
+    calls: list[list[CallSpec]]
+    triggers: list[TriggerSpec]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class ProbeSpec:
+    """Kubelet probes of every pod of a service; without request and response bytes only a connection is opened."""
+
+    every_s: float
+    request_bytes: int
+    response_bytes: int
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class ServiceSpec:
+    """One service. `external` ones live beyond the cluster at `address` and are found by `host`."""
+
+    kind: Literal["app", "store", "external"]
+    protocol: str
+    replicas: int
+    port: int
+    target_port: int
+    node_port: int | None
+    host: str | None
+    address: str | None
+    probe: ProbeSpec | None
+    dns_cache_s: float
+    endpoints: dict[str, EndpointSpec]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class EdgeSpec:
+    """An allowed edge and how its connections live.
+
+    `per_request`: a connection a call. `kept`: up to `keep` idle connections a client pod are used again, closed after
+    `idle_s` (0: never). `shared`: one connection a client pod, calls wait for it. `session`: as `kept`, for each user session.
+    """
+
+    client: str
+    server: str
+    connection: Literal["per_request", "kept", "shared", "session"]
+    keep: int
+    idle_s: float
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class BackgroundSpec:
+    """Traffic without users: every pod of `client` talks to `server` on a connection of its own every `every_s`."""
+
+    client: str
+    server: str
+    what: str
+    every_s: float
+    request: tuple[float, float]
+    response: tuple[float, float]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class LookupSpec:
+    """Names that pods of these services resolve now and then, `every_s` on average."""
+
+    services: list[str]
+    name: str
+    every_s: float
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class StepSpec:
+    """Wait, then ask the entry service for an endpoint; with `1 - probability` the whole step is left out."""
+
+    wait_s: tuple[float, float]
+    request: str
+    probability: float
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class RepeatSpec:
+    """Steps done `repeat` times (a uniform number of times)."""
+
+    repeat: tuple[int, int]
+    steps: list[StepSpec]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class UsersSpec:
+    """What users do: named behaviours, the usual mix of them, and the pause between two."""
+
+    entry: str
+    behaviours: dict[str, list[StepSpec | RepeatSpec]]
+    mix: dict[str, float]
+    pause_s: tuple[float, float]
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
@@ -14,4 +157,11 @@ class AppSpec:
 
     name: str
     description: str
+    namespace: str
     sensitive: list[str]
+    collections: dict[str, int]
+    services: dict[str, ServiceSpec]
+    edges: list[EdgeSpec]
+    background: list[BackgroundSpec]
+    lookups: list[LookupSpec]
+    users: UsersSpec

@@ -7,7 +7,54 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+from mimir.spec.app import ProbeSpec
+
 STRICT = ConfigDict(extra="forbid")
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class AddressesSpec:
+    """Addresses of the simulated node: networks in CIDR notation, single addresses, and the node's outside interface."""
+
+    node: str
+    pods: str
+    services: str
+    dns_service: str
+    api_service: str
+    clients: str
+    resolver: str
+    sink: str
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class TransportSpec:
+    """TCP as it looks in the capture. Pairs are `[median, sigma]` of a log-normal."""
+
+    segment_bytes: int
+    initial_window_segments: int
+    max_window_segments: int
+    retransmit_probability: float
+    retransmit_timeout_ms: float
+    delayed_ack_ms: float
+    quick_acks: int
+    copy_delay_us: tuple[float, float]
+    turnaround_us: tuple[float, float]
+    client_rtt_ms: tuple[float, float]
+    outside_rtt_ms: tuple[float, float]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class DnsSpec:
+    """The cluster's DNS service."""
+
+    replicas: int
+    search: list[str]
+    ndots: int
+    answer_us: tuple[float, float]
+    resolver_ms: tuple[float, float]
+    cache_s: float
+    probe: ProbeSpec
+    watch_every_s: float
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
@@ -15,6 +62,12 @@ class SimulatedSpec:
     """The simulated cluster: addresses, transport and background traffic."""
 
     name: Literal["simulated"]
+    slice_s: float
+    addresses: AddressesSpec
+    transport: TransportSpec
+    dns: DnsSpec
+    content_sigma: float
+    content_memory: float
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)

@@ -7,6 +7,9 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 STRICT = ConfigDict(extra="forbid")
 
+#: steps of a day profile
+STEPS = 24
+
 
 @pydantic_dataclass(frozen=True, config=STRICT)
 class LoadSpec:
@@ -15,3 +18,8 @@ class LoadSpec:
     name: str
     users: int
     duration_s: int
+    day_s: int
+    profile: list[float]
+    mix: dict[str, float] | None
+    pace_sigma: float
+    pace_memory: float

@@ -9,7 +9,7 @@ from mimir.files import to_json
 
 SCHEMA_VERSION = 1
 #: keys that say how, not what: they never change a result
-NOT_IDENTITY = ("tracking", "hydra", "paths", "verbosity", "workers", "reuse", "dry_run", "experiment")
+NOT_IDENTITY = ("tracking", "hydra", "paths", "verbosity", "workers", "reuse", "dry_run")
 
 
 def digest(value: Any) -> str:

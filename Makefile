@@ -1,0 +1,60 @@
+# Everything a user or developer types. `make` or `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+MLFLOW_URI ?= sqlite:///$(CURDIR)/mlruns/mlflow.db
+# In CI (CI=true) the heavy checks run too.
+MARKS := $(if $(CI),,-m "not slow")
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint types bench ui docs lock clean-runs
+
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## create .venv and install the pinned packages
+
+run: setup ## run the main job: Sock Shop on the simulated cluster, flagship detector (ARGS="key=value ..." to change it)
+	$(BIN)/python run.py app=sockshop detector=invariants $(ARGS)
+
+test: $(VENV)/.installed-dev ## run the tests (CI=true adds the heavy ones)
+	$(BIN)/python -m pytest $(MARKS) $(ARGS)
+
+lint: $(VENV)/.installed-dev ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev ## check types
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev ## measure speed, as ratios in one run
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+ui: setup ## open the MLflow UI on the runs of this folder
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true \
+	$(BIN)/mlflow ui --workers 1 --backend-store-uri $${MLFLOW_TRACKING_URI:-$(MLFLOW_URI)}
+
+docs: setup ## regenerate docs/reference from the schemas and docstrings
+	$(BIN)/python scripts/generate_reference.py
+
+lock: ## pin every package with its hashes (needs uv)
+	uv pip compile --universal --generate-hashes --no-header --quiet pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --quiet --extra dev pyproject.toml -o requirements-dev.lock
+
+clean-runs: ## delete run directories, shared recordings and the tracking database
+	rm -rf runs mlruns/mlflow.db mlruns/artifacts
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Mimir needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; name another: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,128 @@
+"""`cluster=recorded`: captures that already exist, with whatever is known about their addresses and leaks."""
+
+from __future__ import annotations
+
+import glob
+import math
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mimir.capture import open_capture
+from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
+from mimir.errors import CaptureError, Problem
+from mimir.files import read_jsonl, write_jsonl
+from mimir.spec import Spec
+from mimir.spec.cluster import RecordedSpec
+from mimir.units import NS_PER_S
+
+NAMES = ("fit", "calibrate", "test")
+
+
+class RecordedCluster:
+    """Nothing is started: a recording is a set of links to the user's files and the time span it covers."""
+
+    parallel = True
+
+    def __init__(self, spec: Spec):
+        if not isinstance(spec.cluster, RecordedSpec):
+            raise TypeError(f"RecordedCluster needs cluster=recorded, got {spec.cluster.name}")
+        self.spec, self.source = spec, spec.cluster
+
+    def problems(self) -> list[Problem]:
+        """Files that are named but not there, and leaks asked of a capture that is already made."""
+        named = {k: getattr(self.source, k) for k in ("entities", "addresses", "truth")}
+        found = [
+            Problem(f"cluster.{key}", f"names a file that does not exist: {value}", next="check the path")
+            for key, value in named.items()
+            if value and not Path(value).is_file()
+        ]
+        for key in ("capture", *NAMES):
+            value = getattr(self.source, key)
+            if value and not _files(value):
+                found.append(Problem(f"cluster.{key}", f"names no file: {value}", "a file, a folder or a glob", "check the path"))
+        if self.spec.exfiltration.channel != "none":
+            found.append(
+                Problem(
+                    "exfiltration", "cannot be added to a capture that already exists", "none", "choose exfiltration=none"
+                )
+            )
+        return found
+
+    def requirements(self) -> list[Requirement]:
+        """None beyond the files."""
+        return []
+
+    def plan(self, spec: Spec) -> dict[str, Any]:
+        """The files each recording reads."""
+        return {"creates": [], "reads": {name: [str(f) for f in self._captures(name)] for name in NAMES}}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def record(self, order: RecordingOrder, progress: Progress) -> Recording:
+        """Link the captures of one recording and find the time it spans. Raises CaptureError for an unreadable file."""
+        links = [_link(f, order.folder / "capture" / f"{order.name}-{n:04d}{_suffix(f)}")
+                 for n, f in enumerate(self._captures(order.name), 1)]  # fmt: skip
+        first_s, last_s, packets = _span(links, progress)
+        start_s, end_s = self._share(order.name, first_s, last_s)
+        files = {n: order.folder / f"{n}.jsonl" for n in ("entities", "timeline", "truth")}
+        if self.source.entities:
+            shutil.copyfile(self.source.entities, files["entities"])
+        elif self.source.addresses:
+            shutil.copyfile(self.source.addresses, order.folder / "addresses.txt")
+            files["entities"] = order.folder / "addresses.txt"
+        else:
+            write_jsonl(files["entities"], [])
+        base = {"recording": order.name}
+        write_jsonl(files["timeline"], [{"ts": start_s, "event": "recording_started", **base},
+                                        {"ts": end_s, "event": "recording_ended", **base}])  # fmt: skip
+        known = read_jsonl(Path(self.source.truth)) if self.source.truth else []
+        write_jsonl(files["truth"], [row for row in known if start_s <= row["start"] < end_s] if order.leaking else [])
+        return Recording(tuple(links), files["entities"], files["timeline"], files["truth"], {"packets": packets})
+
+    def _captures(self, name: str) -> list[Path]:
+        return _files(self.source.capture or getattr(self.source, name) or "")
+
+    def _share(self, name: str, first_s: float, last_s: float) -> tuple[float, float]:
+        if not self.source.capture:
+            return math.floor(first_s), math.ceil(last_s)
+        number = NAMES.index(name)
+        ends = [sum(self.source.split[:i]) for i in range(4)]
+        return tuple(round(first_s + (last_s - first_s) * ends[i], 6) for i in (number, number + 1))  # type: ignore[return-value]
+
+
+def _files(pattern: str) -> list[Path]:
+    """Files a user named: one file, all of a folder, or a glob; sorted by name, which is how recorders rotate."""
+    if not pattern:
+        return []
+    path = Path(pattern)
+    if path.is_dir():
+        return sorted(f.absolute() for f in path.iterdir() if f.is_file() and not f.name.startswith("."))
+    return sorted(Path(f).absolute() for f in glob.glob(pattern) if Path(f).is_file()) or ([path.absolute()] if path.is_file() else [])
+
+
+def _suffix(path: Path) -> str:
+    return "".join(s for s in path.suffixes[-2:] if s in (".pcap", ".pcapng", ".cap", ".gz")) or ".pcap"
+
+
+def _link(source: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(source)
+    return target
+
+
+def _span(captures: list[Path], progress: Progress) -> tuple[float, float, int]:
+    """First and last packet time (s) and how many packets. Raises CaptureError when there is none."""
+    first, last, packets = math.inf, -math.inf, 0
+    for batch in open_capture(captures):
+        first, last = min(first, float(batch.ts_ns.min()) / NS_PER_S), max(last, float(batch.ts_ns.max()) / NS_PER_S)
+        packets += len(batch)
+        progress(0.0, packets)
+    if not packets:
+        raise CaptureError(captures[0], "holds no IP packet")
+    return first, last, packets

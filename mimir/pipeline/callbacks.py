@@ -1,0 +1,41 @@
+"""Hydra's hooks around a sweep: prepare the tracker before workers start, compare the runs when all have ended."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from mimir.errors import EXIT_DONE, EXIT_FAILED
+from mimir.pipeline.sweep import begin, end
+
+last_exit_code = EXIT_DONE  #: of the sweep that ended in this process; read by mimir.pipeline.entry
+
+
+class SweepCallback(Callback):  # type: ignore[misc]
+    """Thin: the work is in mimir.pipeline.sweep, which knows nothing of Hydra."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before the first job."""
+        begin(_folder(config), _tracking(config))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """After the last job. Hydra turns an exception here into a warning, so it is shown and counted by ourselves."""
+        global last_exit_code
+        try:
+            last_exit_code = end(_folder(config), _tracking(config))
+        except Exception:
+            traceback.print_exc()
+            last_exit_code = EXIT_FAILED
+
+
+def _folder(config: DictConfig) -> Path:
+    return Path(config.hydra.sweep.dir).absolute()
+
+
+def _tracking(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config.tracking, resolve=True)
+    return dict(plain) if isinstance(plain, dict) else {}

@@ -1,0 +1,175 @@
+"""Make the three recordings and their edges, in worker processes where the cluster allows it, sharing them between runs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from mimir.cluster.base import RecordingOrder
+from mimir.cluster.registry import create_cluster
+from mimir.errors import RequirementError
+from mimir.pipeline.cache import Result, cached, stage_key
+from mimir.spec import Spec
+from mimir.spec.build import from_plain
+from mimir.units import DAY_S
+
+RECORDINGS = ("fit", "calibrate", "test")
+EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z: where the simulated clock starts
+RECORD_ROOMS = ("apps", "load", "exfiltration", "cluster", "capture", "spec", "files.py", "units.py")
+EDGE_ROOMS = ("capture", "flows", "spec", "files.py")
+Report = Callable[[str, float, int], None]  # recording, seconds done, packets
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One recording and the edges computed from it."""
+
+    order: RecordingOrder
+    record: Result
+    edges: Result
+
+
+def orders(spec: Spec) -> list[RecordingOrder]:
+    """The three orders on one time axis, each starting at midnight with at least a day's gap before the next."""
+    start, result = EPOCH_S, []
+    for number, name in enumerate(RECORDINGS):
+        duration = int(getattr(spec.evaluation, f"{name}_s"))
+        result.append(RecordingOrder(name, start, duration, (spec.seed, number), name == "test", Path()))
+        start += (duration // DAY_S + 2) * DAY_S
+    return result
+
+
+def record_all(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, report: Report) -> list[Recorded]:
+    """All three recordings with edges, in order. Raises what the first failing one raised."""
+    cluster = create_cluster(spec)
+    unmet = [r for r in cluster.requirements() if not r.met]
+    if unmet:
+        raise RequirementError("\n".join(f"cluster={spec.cluster.name} needs {r.name}: {r.how_to_meet}" for r in unmet))
+    wanted = orders(spec)
+    if workers > 1 and cluster.parallel:
+        return _in_processes(plain, cache, wanted, min(workers, len(wanted)), report)
+    with cluster as running:
+        return [record_one(spec, plain, cache, order, report, running.record) for order in wanted]
+
+
+def record_one(
+    spec: Spec,
+    plain: Mapping[str, Any],
+    cache: Path,
+    order: RecordingOrder,
+    report: Report,
+    record: Callable[..., Any],
+) -> Recorded:
+    """One recording with its edges, from the shared cache when it is there."""
+
+    def make_recording(folder: Path) -> dict[str, Any]:
+        recording = record(replace(order, folder=folder), lambda seconds, packets: report(order.name, seconds, packets))
+        return dict(recording.counts)
+
+    def make_edges(folder: Path) -> dict[str, Any]:
+        from mimir.pipeline.analysis import edges_of
+
+        return edges_of(spec, recorded.folder, folder)
+
+    key = record_key(plain, order)
+    keep = spec.capture.keep
+    recorded = cached(cache, "record", key, make_recording, keep=keep)
+    inputs = {name: digest for name, digest in recorded.files.items() if name.startswith(("capture/", "entities", "addresses"))}
+    part = {"windows_s": spec.capture.windows_s, "timeout_s": spec.capture.connection_timeout_s}
+    edge_key = stage_key("edges", EDGE_ROOMS, part, inputs)
+    captures = [recorded.folder / name for name in recorded.files if name.startswith("capture/")]
+    if not (cache / f"edges-{edge_key}" / "stage.json").exists() and not all(c.exists() for c in captures):
+        recorded = cached(cache, "record", key, make_recording)  # an earlier run dropped the packets
+    edges = cached(cache, "edges", edge_key, make_edges)
+    if not keep:
+        for capture in captures:
+            capture.unlink(missing_ok=True)
+    report(order.name, float(order.duration_s), int(recorded.facts.get("packets", 0)))
+    return Recorded(order, recorded, edges)
+
+
+def record_key(plain: Mapping[str, Any], order: RecordingOrder) -> str:
+    """What decides the packets of a recording: benign ones do not depend on the exfiltration, none on the detector."""
+    part = {
+        "app": plain["app"],
+        "cluster": plain["cluster"],
+        "load": plain["load"],
+        "capture": {k: plain["capture"][k] for k in ("snaplen_bytes", "payload")},
+        "order": [order.name, order.start_s, order.duration_s, list(order.entropy)],
+        "exfiltration": plain["exfiltration"] if order.leaking else None,
+    }
+    files = {k: _file_state(v) for k, v in plain["cluster"].items() if isinstance(v, str) and Path(v).exists()}
+    return stage_key("record", RECORD_ROOMS, part, files)
+
+
+def _file_state(name: str) -> str:
+    """Names, sizes and modification times of a user's input files: cheap, and enough to notice a change."""
+    path = Path(name)
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return repr([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()])
+
+
+def _in_processes(
+    plain: dict[str, Any], cache: Path, wanted: list[RecordingOrder], workers: int, report: Report
+) -> list[Recorded]:
+    """The recordings side by side in fresh processes; results do not depend on how many."""
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(os.getpid(), messages))
+    try:
+        futures = [pool.submit(_work, plain, cache, order) for order in wanted]
+        _relay(futures, messages, report)
+        return [future.result() for future in futures]
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _relay(futures: list[Future[Recorded]], messages: Any, report: Report) -> None:
+    """Hand progress messages of the workers on until all are done or one failed."""
+    while True:
+        done, pending = wait(futures, timeout=0.1, return_when=FIRST_EXCEPTION)
+        try:
+            while True:
+                report(*messages.get_nowait())
+        except Empty:
+            pass
+        if not pending or any(f.exception() for f in done):
+            return
+
+
+_messages: Any = None
+
+
+def _start_worker(parent: int, messages: Any) -> None:
+    global _messages
+    _messages = messages
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End this worker when its parent is gone, even if the parent was killed."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _work(plain: dict[str, Any], cache: Path, order: RecordingOrder) -> Recorded:
+    spec = from_plain(plain)
+
+    def report(name: str, seconds: float, packets: int) -> None:
+        _messages.put((name, seconds, packets))
+
+    with create_cluster(spec) as running:
+        return record_one(spec, plain, cache, order, report, running.record)

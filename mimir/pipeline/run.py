@@ -1,0 +1,159 @@
+"""`run(spec)`: the stages of one experiment, in order, into one run directory."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mimir.cluster.registry import create_cluster
+from mimir.errors import EXIT_DONE, EXIT_EXPECTATION, EXIT_FAILED, ExpectationError, MimirError, SpecError
+from mimir.files import read_json, to_json, write_json, write_text
+from mimir.pipeline import analysis, tracked
+from mimir.pipeline.cache import code_version
+from mimir.pipeline.job import Outcome
+from mimir.pipeline.lifecycle import exclusive
+from mimir.pipeline.progress import Progress
+from mimir.pipeline.recordings import RECORDINGS, Recorded, orders, record_all
+from mimir.pipeline.run_directory import RunDirectory, environment
+from mimir.spec import Spec
+from mimir.spec.signature import signature
+from mimir.units import format_duration
+
+if TYPE_CHECKING:
+    from mimir.spec.compose import JobContext
+
+
+def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
+    """Run one experiment. `plain` is the spec as JSON values.
+
+    Raises SpecError before anything is created; any other error is recorded in status.json, logged, and raised again.
+    """
+    problems = [*create_cluster(spec).problems(), *analysis.expectation_problems(spec)]
+    if problems:
+        raise SpecError(problems)
+    path = run_path(spec, plain)
+    plan = make_plan(spec, path)
+    if spec.dry_run:
+        print(to_json(plan, indent=2))
+        return Outcome(EXIT_DONE)
+    if spec.reuse == "require" and not (path / "status.json").exists():
+        raise MimirError(f"reuse=require, but there is no run {path}; run it once with reuse=auto")
+    with exclusive(path):
+        directory = RunDirectory(path)
+        if spec.reuse != "never" and directory.finished(code_version()):
+            print(f"reused: {path} (same spec, same code; reuse=never repeats it)", file=sys.stderr)
+            return _conclude(spec, directory, context, fresh=False)
+        if spec.reuse == "require":
+            raise MimirError(f"reuse=require, but {path} is {directory.status['state']} or made by other code; use reuse=auto")
+        _attempt(spec, plain, plan, directory, context)
+        return _conclude(spec, directory, context, fresh=True)
+
+
+def run_path(spec: Spec, plain: dict[str, Any]) -> Path:
+    """The run directory a spec belongs to."""
+    name = f"{spec.app.name}-{spec.exfiltration.name}-{spec.detector.name}-s{spec.seed}-{signature(plain)}"
+    return Path(spec.paths.runs).absolute() / name
+
+
+def make_plan(spec: Spec, path: Path) -> dict[str, Any]:
+    """What would happen: recordings, windows, what the cluster would create."""
+    return {
+        "run_directory": str(path),
+        "recordings": [
+            {"name": o.name, "start": o.start_s, "duration_s": o.duration_s, "leaking": o.leaking} for o in orders(spec)
+        ],
+        "stages": [*(f"record:{n}" for n in RECORDINGS), *(f"edges:{n}" for n in RECORDINGS), *analysis.STAGES, "track"],
+        "cluster": create_cluster(spec).plan(spec),
+    }
+
+
+def _attempt(spec: Spec, plain: dict[str, Any], plan: dict[str, Any], directory: RunDirectory, context: JobContext) -> None:
+    """All stages; on any failure the directory says so, the tracker is told, and the error goes on."""
+    began = time.perf_counter()
+    directory.update(
+        state="running", stage=None, stages={}, error=None, exit_code=None, code=code_version(),
+        command=context.command, signature=signature(plain),
+    )  # fmt: skip
+    try:
+        write_text(directory.path / "spec.yaml", _yaml(plain))
+        write_json(directory.path / "plan.json", plan)
+        write_json(directory.path / "environment.json", environment())
+        _stages(spec, plain, directory, context)
+        directory.update(state="done", exit_code=EXIT_DONE, seconds=round(time.perf_counter() - began, 3))
+    except BaseException as error:
+        text = str(error) if isinstance(error, MimirError) else "".join(traceback.format_exception(error))
+        if isinstance(error, KeyboardInterrupt):
+            text = "interrupted"
+        directory.update(state="failed", error=text, exit_code=getattr(error, "exit_code", EXIT_FAILED))
+        error.run_directory = str(directory.path)  # type: ignore[attr-defined]
+        if not isinstance(error, KeyboardInterrupt):
+            tracked.log(spec, directory, context)
+        raise
+
+
+def _stages(spec: Spec, plain: dict[str, Any], directory: RunDirectory, context: JobContext) -> None:
+    cache = Path(spec.paths.cache).absolute()
+    workers = 1 if context.sweep_folder else spec.workers
+    durations = {o.name: float(o.duration_s) for o in orders(spec)}
+    with Progress(spec.verbosity, durations) as progress:
+        progress.say(f"run {directory.path.name}: {spec.app.name} on {spec.cluster.name}, {spec.exfiltration.name}")
+        recorded = record_all(spec, plain, cache, workers, progress.recording)
+        for one in recorded:
+            directory.note(f"record:{one.order.name}", one.record.seconds, one.record.reused)
+            directory.note(f"edges:{one.order.name}", one.edges.seconds, one.edges.reused)
+        known = analysis.assemble(spec, recorded, directory)
+        for name, stage in analysis.stages(spec, plain, directory, cache).items():
+            progress.say(name)
+            stage()
+        directory.write_manifest(known)
+        _report(directory)
+        directory.write_manifest(known)
+        _say_totals(progress, recorded)
+
+
+def _say_totals(progress: Progress, recorded: list[Recorded]) -> None:
+    packets = sum(int(r.record.facts.get("packets", 0)) for r in recorded)
+    reused = sum(r.record.reused for r in recorded)
+    hours = sum(r.order.duration_s for r in recorded)
+    progress.say(f"{packets:,} packets, {format_duration(hours)} of traffic ({reused} of {len(recorded)} recordings reused)")
+
+
+def _report(directory: RunDirectory) -> None:
+    from mimir.report import build_report
+
+    began = time.perf_counter()
+    directory.update(stage="report")
+    build_report(directory.path)
+    directory.note("report", time.perf_counter() - began, False)
+
+
+def _conclude(spec: Spec, directory: RunDirectory, context: JobContext, fresh: bool) -> Outcome:
+    """Track, print the result, and check what the spec expects of it."""
+    from mimir.report import terminal_summary
+
+    tracking_line = tracked.log(spec, directory, context)
+    if spec.verbosity != "quiet":
+        print(terminal_summary(directory.path))
+        if tracking_line:
+            print(tracking_line)
+    metrics = read_json(directory.path / "metrics.json")
+    misses = analysis.missed_expectations(spec, metrics)
+    exit_code = EXIT_EXPECTATION if misses else EXIT_DONE
+    if fresh or directory.status["exit_code"] != exit_code:
+        directory.update(exit_code=exit_code)
+    outcome = Outcome(exit_code, str(directory.path), None, analysis.objective(metrics))
+    if misses:
+        error = ExpectationError("expectations missed:\n" + "\n".join(f"  {m}" for m in misses))
+        print(error, file=sys.stderr)
+        return Outcome(exit_code, outcome.run_directory, str(error), outcome.objective)
+    return outcome
+
+
+def _yaml(plain: dict[str, Any]) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(plain, sort_keys=True, allow_unicode=True)
+    return text
