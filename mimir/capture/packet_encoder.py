@@ -7,8 +7,9 @@ Layouts: draft-ietf-opsawg-pcap (record), tcpdump.org LINKTYPE_LINUX_SLL2 (link 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mimir.capture.jit import kernel
 
 TTL = 64  # IPv4 time to live and IPv6 hop limit
 SYN_WINDOW = 64_240  # advertised in a SYN, where no scaling applies
@@ -29,19 +30,19 @@ _Numbers = tuple[NDArray[np.uint32], NDArray[np.uint32]]
 _Headers = tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint16]]
 
 
-@njit(cache=True)
+@kernel
 def _u16(out: _Bytes, at: int, value: int) -> None:
     out[at] = (value >> 8) & 0xFF
     out[at + 1] = value & 0xFF
 
 
-@njit(cache=True)
+@kernel
 def _u32(out: _Bytes, at: int, value: int) -> None:
     _u16(out, at, value >> 16)
     _u16(out, at + 2, value)
 
 
-@njit(cache=True)
+@kernel
 def _u32_little(out: _Bytes, at: int, value: int) -> None:
     out[at] = value & 0xFF
     out[at + 1] = (value >> 8) & 0xFF
@@ -49,7 +50,7 @@ def _u32_little(out: _Bytes, at: int, value: int) -> None:
     out[at + 3] = (value >> 24) & 0xFF
 
 
-@njit(cache=True)
+@kernel
 def _words(out: _Bytes, begin: int, end: int) -> int:
     """Sum of big-endian 16-bit words; an odd last byte counts as the high half (RFC 1071)."""
     high, low = 0, 0
@@ -61,14 +62,14 @@ def _words(out: _Bytes, begin: int, end: int) -> int:
     return (high << 8) + low
 
 
-@njit(cache=True)
+@kernel
 def _checksum(total: int) -> int:
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF
 
 
-@njit(cache=True)
+@kernel
 def _link(out: _Bytes, at: int, ethertype: int, ifindex: int, direction: int) -> int:
     _u32(out, at, ethertype << 16)
     _u32(out, at + 4, ifindex)
@@ -81,7 +82,7 @@ def _link(out: _Bytes, at: int, ethertype: int, ifindex: int, direction: int) ->
     return at + SLL2_BYTES
 
 
-@njit(cache=True)
+@kernel
 def _ip4(out: _Bytes, at: int, length: int, ident: int, proto: int, src: int, dst: int) -> int:
     """20 bytes, don't-fragment set; returns the sum of the address words for the pseudo header."""
     _u16(out, at, 0x4500)
@@ -97,7 +98,7 @@ def _ip4(out: _Bytes, at: int, length: int, ident: int, proto: int, src: int, ds
     return addresses
 
 
-@njit(cache=True)
+@kernel
 def _ip6(out: _Bytes, at: int, length: int, proto: int, src: NDArray[np.int64], dst: NDArray[np.int64]) -> int:
     """40 bytes; returns the sum of the address words for the pseudo header."""
     _u32(out, at, 0x60000000)
@@ -112,7 +113,7 @@ def _ip6(out: _Bytes, at: int, length: int, proto: int, src: NDArray[np.int64], 
     return _words(out, at + 8, at + 40)
 
 
-@njit(cache=True)
+@kernel
 def _tcp_options(out: _Bytes, at: int, end: int, flags: int, clock_ms: int) -> None:
     """Fill the option space: a SYN offers MSS, SACK, timestamps, scaling; others carry timestamps; the rest is NOP.
 
@@ -139,7 +140,7 @@ def _tcp_options(out: _Bytes, at: int, end: int, flags: int, clock_ms: int) -> N
         at += 1
 
 
-@njit(cache=True)
+@kernel
 def _tcp(
     out: _Bytes, at: int, head: int, sport: int, dport: int, seq: int, ack: int, flags: int, clock_ms: int, total: int
 ) -> int:
@@ -157,7 +158,7 @@ def _tcp(
     return at + head
 
 
-@njit(cache=True)
+@kernel
 def _udp(out: _Bytes, at: int, length: int, sport: int, dport: int, total: int) -> int:
     _u16(out, at, sport)
     _u16(out, at + 2, dport)
@@ -167,7 +168,7 @@ def _udp(out: _Bytes, at: int, length: int, sport: int, dport: int, total: int) 
     return at + 8
 
 
-@njit(cache=True)
+@kernel
 def _echo(out: _Bytes, at: int, kind: int, ident: int, total: int) -> int:
     """ICMP or ICMPv6 echo request with sequence number 1."""
     _u16(out, at, kind << 8)
@@ -177,7 +178,7 @@ def _echo(out: _Bytes, at: int, kind: int, ident: int, total: int) -> int:
     return at + 8
 
 
-@njit(cache=True)
+@kernel
 def _refusal(v4: bool, v4_peer: bool, proto: int, transport: int, payload: int, message: int) -> int:
     """Why a row cannot be a packet; `transport` counts its header and payload, `message` its DNS bytes."""
     if v4 != v4_peer:
@@ -193,21 +194,27 @@ def _refusal(v4: bool, v4_peer: bool, proto: int, transport: int, payload: int, 
     return OK if fits else BAD_LENGTH
 
 
-@njit(cache=True)
+@kernel
 def _transport(
-    out: _Bytes, at: int, i: int, sizes: tuple[int, int], pseudo: int, clock_ms: int, h: _Headers, numbers: _Numbers
+    out: _Bytes,
+    at: int,
+    sizes: tuple[int, int],
+    pseudo: int,
+    clock_ms: int,
+    head: tuple[int, int, int, int, int],
+    seq: int,
+    ack: int,
 ) -> int:
-    """Header of row `i` at `at`; `sizes` are transport and payload bytes, `pseudo` the sum of everything outside it."""
-    proto, sport, dport, ident = int(h[0][i]), int(h[1][i]), int(h[2][i]), int(h[4][i])
+    """Header at `at`; `sizes` are transport and payload bytes, `pseudo` the sum of everything outside it."""
+    proto, sport, dport, flags, ident = head
     if proto == _TCP:
-        seq, ack, head = int(numbers[0][i]), int(numbers[1][i]), sizes[0] - sizes[1]
-        return _tcp(out, at, head, sport, dport, seq, ack, int(h[3][i]), clock_ms, pseudo)
+        return _tcp(out, at, sizes[0] - sizes[1], sport, dport, seq, ack, flags, clock_ms, pseudo)
     if proto == _UDP:
         return _udp(out, at, sizes[0], sport, dport, pseudo)
     return _echo(out, at, 8, ident, 0) if proto == _ICMP else _echo(out, at, 128, ident, pseudo)
 
 
-@njit(cache=True)
+@kernel
 def _record(out: _Bytes, start: int, time_ns: int, captured: int, original: int) -> None:
     _u32_little(out, start, time_ns // 1_000_000_000)
     _u32_little(out, start + 4, time_ns % 1_000_000_000)
@@ -215,7 +222,7 @@ def _record(out: _Bytes, start: int, time_ns: int, captured: int, original: int)
     _u32_little(out, start + 12, original)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode(
     out: _Bytes,
     rows: tuple[int, int],
@@ -233,7 +240,7 @@ def encode(
     """Fill `out` with the records of `rows` (begin, end), the first not before `last_ns`.
 
     `headers` are proto, source port, destination port, TCP flags, IPv4 id; `lengths` IP and payload bytes; `numbers`
-    TCP sequence and acknowledgement; `link` interface and packet type; `dns` offset, bytes, data; addresses as int64 views.
+    TCP sequence and acknowledgement; `link` interface and packet type; `dns` offset, bytes, data; addresses int64 views.
     Returns bytes filled, the row that stopped it (or `end`), and why (OK, BAD_…).
     """
     src, dst = addresses
@@ -253,9 +260,13 @@ def encode(
             pseudo = _ip4(out, at, length, int(headers[4][i]), proto, src[i, 1] & 0xFFFFFFFF, dst[i, 1] & 0xFFFFFFFF)
         else:
             pseudo = _ip6(out, at, length, proto, src[i], dst[i])
-        pseudo += proto + transport + _words(dns[2], begin, begin + message)
+        pseudo += proto + transport
+        if message:
+            pseudo += _words(dns[2], begin, begin + message)
         at += length - transport
-        at = _transport(out, at, i, (transport, payload), pseudo, last_ns // 1_000_000, headers, numbers)
+        head = (proto, int(headers[1][i]), int(headers[2][i]), int(headers[3][i]), int(headers[4][i]))
+        seq, ack = int(numbers[0][i]), int(numbers[1][i])
+        at = _transport(out, at, (transport, payload), pseudo, last_ns // 1_000_000, head, seq, ack)
         if keep_dns and message:
             out[at : at + message] = dns[2][begin : begin + message]
             at += message

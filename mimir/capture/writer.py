@@ -59,6 +59,7 @@ class PcapWriter:
         from mimir.capture import packet_encoder as encoder
 
         columns = _columns(batch)
+        _check_messages(batch)
         for begin in range(0, len(batch), _ROWS):
             end = min(begin + _ROWS, len(batch))
             need = (end - begin) * encoder.ROW_BYTES + int(batch.dns_bytes[begin:end].sum(dtype=np.int64))
@@ -115,6 +116,14 @@ def _columns(batch: PacketBatch) -> tuple[Any, ...]:
         (plain(b.ifindex, np.int32), plain(b.direction, np.uint8)),
         (plain(b.dns_offset, np.int64), plain(b.dns_bytes, np.uint16), plain(b.data, np.uint8)),
     )
+
+
+def _check_messages(batch: PacketBatch) -> None:
+    ends = batch.dns_offset + batch.dns_bytes
+    beyond = np.flatnonzero((batch.dns_offset >= 0) & (ends > len(batch.data)))
+    if len(beyond):
+        row = int(beyond[0])
+        raise ValueError(f"row {row} of the batch has a DNS message up to byte {ends[row]} of {len(batch.data)}")
 
 
 def _plain(column: NDArray[Any], kind: type[np.generic]) -> NDArray[Any]:

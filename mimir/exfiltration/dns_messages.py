@@ -72,21 +72,15 @@ def render(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint16]]:
     """Message `i` is `templates[which[i]]` with transaction id `transactions[i]`.
 
-    Returns (data, offset, length): what `PacketBatch.data`, `dns_offset` and `dns_bytes` hold. About 10 M messages/s.
+    Returns (data, offset, length): what `PacketBatch.data`, `dns_offset` and `dns_bytes` hold. About 5 M messages/s.
     """
-    from mimir.exfiltration.dns_render import fill
-
     sizes = np.array([len(template) for template in templates], dtype=np.int64)
-    begins = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)[:-1]]) if len(sizes) else sizes
-    chosen = np.ascontiguousarray(which, dtype=np.int64)
-    if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(templates)):
-        raise IndexError(f"template numbers {chosen.min()} … {chosen.max()} outside 0 … {len(templates) - 1}")
-    lengths = sizes[chosen]
-    ends = np.cumsum(lengths)
-    data = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.uint8)
-    source = np.frombuffer(bytearray(b"".join(templates)), dtype=np.uint8)
-    fill(data, source, begins[chosen], lengths, np.ascontiguousarray(transactions, dtype=np.int64))
-    return data, ends - lengths, lengths.astype(np.uint16)
+    lengths = sizes[which]
+    offsets = np.cumsum(lengths) - lengths
+    data = np.frombuffer(bytearray().join([templates[number] for number in which.tolist()]), dtype=np.uint8)
+    data[offsets] = transactions >> 8 & 0xFF
+    data[offsets + 1] = transactions & 0xFF
+    return data, offsets, lengths.astype(np.uint16)
 
 
 def _question(name: bytes, record_type: str) -> bytes:

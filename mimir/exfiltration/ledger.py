@@ -18,6 +18,10 @@ from mimir.files import write_jsonl
 from mimir.spec.schema import PathClass
 
 _CLASSES = tuple(c.value for c in PathClass if c is not PathClass.none)
+#: while bytes flow a ledger has a point at least this often
+POINT_EVERY_S = 10.0
+#: `path_class` of entries that are no leaks but benign events worth watching: benign:scale_out …
+BENIGN = "benign:"
 Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -38,7 +42,7 @@ class LedgerEntry:
     end: Time  #: last byte arrives outside
     channel: str
     technique: str
-    path_class: str  #: new_edge, allowed_chain or dns
+    path_class: str  #: new_edge, allowed_chain, dns or benign:<kind>
     path: tuple[str, ...]  #: services, store first, outside last
     pods: tuple[str, ...]  #: pod of each hop, "" where there is none
     bytes_intended: Count
@@ -73,13 +77,21 @@ def read_ledger(path: Path) -> list[LedgerEntry]:
 def delivered_at(entry: LedgerEntry, ts: ArrayLike) -> NDArray[np.float64]:
     """Bytes arrived outside up to each time of `ts` (same shape), linear between the ledger's points.
 
-    >>> entry = LedgerEntry("a", "test", 10.0, 20.0, "raw_tcp", "T1041", "new_edge", ("db", "outside"), ("db-0", ""),
-    ...                     100, 100, "", "", ((15.0, 40), (20.0, 100)))
-    >>> delivered_at(entry, [5, 12.5, 15, 17.5, 99]).tolist()
-    [0.0, 20.0, 40.0, 70.0, 100.0]
+    What a point adds flowed in the POINT_EVERY_S before it: a longer gap is a pause. Without points all is spread evenly.
+
+    >>> entry = LedgerEntry("a", "test", 10.0, 60.0, "raw_tcp", "T1041", "new_edge", ("db", "outside"), ("db-0", ""),
+    ...                     100, 100, "", "", ((15.0, 40), (60.0, 100)))
+    >>> delivered_at(entry, [5, 12.5, 15, 50, 55, 99]).tolist()
+    [0.0, 20.0, 40.0, 40.0, 70.0, 100.0]
     """
-    points = np.array([(entry.start, 0.0), *entry.delivered], dtype=np.float64)
-    return np.asarray(np.interp(np.asarray(ts, dtype=np.float64), points[:, 0], points[:, 1]), dtype=np.float64)
+    points = entry.delivered or ((entry.end, entry.bytes_delivered),)
+    knots: list[tuple[float, float]] = [(entry.start, 0.0)]
+    for time, count in points:
+        if entry.delivered and time - knots[-1][0] > POINT_EVERY_S:
+            knots.append((time - POINT_EVERY_S, knots[-1][1]))
+        knots.append((time, count))
+    curve = np.array(knots, dtype=np.float64)
+    return np.asarray(np.interp(np.asarray(ts, dtype=np.float64), curve[:, 0], curve[:, 1]), dtype=np.float64)
 
 
 @cache
@@ -97,14 +109,16 @@ def _first(error: ValidationError) -> str:
 
 
 def _check(entry: LedgerEntry) -> None:
-    if entry.path_class not in _CLASSES:
-        raise ValueError(f"path_class is {entry.path_class!r} (allowed: {', '.join(_CLASSES)})")
-    if len(entry.path) < 2 or len(entry.pods) != len(entry.path):
-        raise ValueError(f"path needs at least two services and pods one each (got {entry.path}, {entry.pods})")
+    if entry.path_class not in _CLASSES and not entry.path_class.startswith(BENIGN):
+        raise ValueError(f"path_class is {entry.path_class!r} (allowed: {', '.join(_CLASSES)}, {BENIGN}<kind>)")
+    if len(entry.path) < 2 and entry.path_class in _CLASSES:
+        raise ValueError(f"path needs a store and a way out (got {list(entry.path)})")
+    if len(entry.pods) != len(entry.path):
+        raise ValueError(f"pods needs one name per service of the path (got {list(entry.pods)})")
     if entry.end < entry.start:
         raise ValueError(f"end {entry.end} is before start {entry.start}")
     points = [(entry.start, 0), *entry.delivered]
     if any(b[0] < a[0] or b[1] < a[1] for a, b in pairwise(points)):
         raise ValueError("delivered must rise in time and bytes, from the start on")
-    if points[-1][1] != entry.bytes_delivered:
+    if entry.delivered and points[-1][1] != entry.bytes_delivered:
         raise ValueError(f"delivered ends at {points[-1][1]} bytes, bytes_delivered is {entry.bytes_delivered}")

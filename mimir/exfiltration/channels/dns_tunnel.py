@@ -1,8 +1,8 @@
 """dns_tunnel: stolen bytes as query names under a zone the attacker answers for.
 
 A name is (session u16, sequence u32, data) written in base32 (RFC 4648, lower case, no padding) or hex, cut into
-labels, then the zone. Sequence numbers start where the caller says and count names, so that lost, repeated and reordered
-queries show.
+labels, then the zone. Sequence numbers start where the caller says and count names, so that lost, repeated and
+reordered queries show.
 """
 
 from __future__ import annotations
