@@ -1,0 +1,151 @@
+"""A Comparison for people: a plain table for the terminal and a page that loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mimir.report.compare import (
+    DETECTABLE_RECALL,
+    MAIN_MEASURES,
+    RATE,
+    Comparison,
+    Row,
+    describe_states,
+)
+from mimir.report.factors import Value
+from mimir.report.theme import FONTS, css_variables
+from mimir.report.words import LABELS, in_unit
+from mimir.units import format_bytes
+
+#: short headings, so that the table fits a terminal; the page uses the long ones
+SHORT = {
+    "event_recall": "detected",
+    "delay_median_s": "delay",
+    "bytes_before_alert_median": "lost before alert",
+    "false_alerts_per_day": "false alerts/day",
+    "average_precision": "AP",
+    "f1": "F1",
+    "precision_monthly": "precision, 1/month",
+    "path_top1": "path right",
+}
+NOTHING = "–"
+_TEMPLATE = Path(__file__).parent / "templates" / "comparison.html.j2"
+
+
+def as_text(comparison: Comparison) -> str:
+    """Plain text, one line per row, columns aligned; factors that all rows share stand above the table."""
+    if not comparison.rows:
+        return "no runs to compare"
+    shared, varying = split_factors(comparison.rows)
+    header = [*varying, "runs", *(SHORT[m] for m in MAIN_MEASURES)]
+    body = [
+        [
+            *(show_factor(name, row.factors[name]) for name in varying),
+            _runs(row),
+            *(show_estimate(comparison, row, m) for m in MAIN_MEASURES),
+        ]
+        for row in comparison.rows
+    ]
+    lines = [f"same in all: {', '.join(f'{k} {show_factor(k, v)}' for k, v in shared.items())}"] if shared else []
+    lines += _aligned([header, *body])
+    lines.append(caption(comparison))
+    lines += [f"smallest rate detected{' (' + what + ')' if what else ''}: {rate}" for what, rate in rates(comparison)]
+    lines += [f"{run.state}: {run.folder}: {run.error}" for run in comparison.unfinished]
+    return "\n".join(lines)
+
+
+def _runs(row: Row) -> str:
+    return str(len(row.done)) if len(row.done) == len(row.runs) else f"{len(row.done)} of {len(row.runs)}"
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return [lines[0], "  ".join("-" * w for w in widths), *lines[1:]]
+
+
+def split_factors(rows: Sequence[Row]) -> tuple[dict[str, Value], list[str]]:
+    """(factors with one value for all rows, names of the others); a single row has only shared factors."""
+    names = list(rows[0].factors)
+    varying = [n for n in names if len({repr(row.factors[n]) for row in rows}) > 1]
+    return {n: rows[0].factors[n] for n in names if n not in varying}, varying
+
+
+def show_factor(name: str, value: Value) -> str:
+    """A factor's value; the leak rate in bytes a minute."""
+    if value is None:
+        return NOTHING
+    if name == RATE and isinstance(value, int | float):
+        return f"{format_bytes(value)}/min"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def show_estimate(comparison: Comparison, row: Row, measure: str) -> str:
+    """`mean ± half width`, with the number of runs behind it where the measure is not defined in all."""
+    found = row.estimate(measure, comparison.confidence)
+    if found is None:
+        return NOTHING
+    text = in_unit(measure, found.mean)
+    if found.half_width is not None:
+        text += f" ± {in_unit(measure, found.half_width)}"
+    return text if found.defined == found.runs else f"{text} ({found.defined} of {found.runs})"
+
+
+def caption(comparison: Comparison) -> str:
+    """What the ± is."""
+    level = f"{100 * comparison.confidence:g} %"
+    text = f"mean ± half width of the {level} Student t interval over runs (seeds), ± 0 where all agree"
+    text += f"; {NOTHING} where not defined"
+    if all(len(row.done) < 2 for row in comparison.rows):
+        text = f"one run a row: no interval over seeds (sweep seed=1,2,3); {NOTHING} where not defined"
+    return text + "; delay and loss over detected incidents only"
+
+
+def rates(comparison: Comparison) -> list[tuple[str, str]]:
+    """(which rows, their smallest detectable rate in words)."""
+    found = comparison.smallest_rates()
+    if not found:
+        return []
+    names = [n for n in found[0][0] if len({repr(rest[n]) for rest, _ in found}) > 1]
+    none = f"none of those run (event recall ≥ {DETECTABLE_RECALL:g} nowhere)"
+    return [
+        (
+            ", ".join(f"{n} {show_factor(n, rest[n])}" for n in names),
+            none if rate is None else f"{format_bytes(rate)}/min (event recall ≥ {DETECTABLE_RECALL:g} from there up)",
+        )
+        for rest, rate in found
+    ]
+
+
+def as_html(comparison: Comparison) -> str:
+    """One HTML document; every text from a run directory is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    shared, varying = split_factors(comparison.rows) if comparison.rows else ({}, [])
+    rows = [
+        {
+            "factors": [show_factor(n, row.factors[n]) for n in varying],
+            "runs": _runs(row),
+            "state": describe_states(row),
+            "cells": [show_estimate(comparison, row, m) for m in MAIN_MEASURES],
+        }
+        for row in comparison.rows
+    ]
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        light=css_variables(False),
+        dark=css_variables(True),
+        fonts=FONTS,
+        shared=[(k, show_factor(k, v)) for k, v in shared.items()],
+        varying=varying,
+        headings=[LABELS[m] for m in MAIN_MEASURES],
+        rows=rows,
+        caption=caption(comparison),
+        rates=rates(comparison),
+        unfinished=[(run.folder.name, run.state, run.error) for run in comparison.unfinished],
+        finished=sum(len(row.done) for row in comparison.rows),
+        total=sum(len(row.runs) for row in comparison.rows),
+    )
