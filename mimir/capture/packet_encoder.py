@@ -240,7 +240,7 @@ def encode(
     """Fill `out` with the records of `rows` (begin, end), the first not before `last_ns`.
 
     `headers` are proto, source port, destination port, TCP flags, IPv4 id; `lengths` IP and payload bytes; `numbers`
-    TCP sequence and acknowledgement; `link` interface and packet type; `dns` offset, bytes, data; addresses int64 views.
+    TCP sequence and acknowledgement; `link` interface, packet type; `dns` offset, bytes, data. Addresses: int64 views.
     Returns bytes filled, the row that stopped it (or `end`), and why (OK, BAD_…).
     """
     src, dst = addresses

@@ -77,7 +77,7 @@ def read_ledger(path: Path) -> list[LedgerEntry]:
 def delivered_at(entry: LedgerEntry, ts: ArrayLike) -> NDArray[np.float64]:
     """Bytes arrived outside up to each time of `ts` (same shape), linear between the ledger's points.
 
-    What a point adds flowed in the POINT_EVERY_S before it: a longer gap is a pause. Without points all is spread evenly.
+    What a point adds flowed in the POINT_EVERY_S before it: a longer gap is a pause. Without points: spread evenly.
 
     >>> entry = LedgerEntry("a", "test", 10.0, 60.0, "raw_tcp", "T1041", "new_edge", ("db", "outside"), ("db-0", ""),
     ...                     100, 100, "", "", ((15.0, 40), (60.0, 100)))
