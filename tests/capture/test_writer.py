@@ -287,7 +287,10 @@ def test_order_holds_across_batches(tmp_path: Path) -> None:
 def test_messages_beyond_the_data_are_refused(tmp_path: Path) -> None:
     batch = batch_of([Row(proto=UDP, head=8, payload=4, dns=b"four")])
     batch.dns_offset[0] = 1
-    with pytest.raises(ValueError, match=r"row 0 .* byte 5 of 4"), PcapWriter(tmp_path / "a.pcap", 320, "dns") as writer:
+    with (
+        pytest.raises(ValueError, match=r"row 0 .* byte 5 of 4"),
+        PcapWriter(tmp_path / "a.pcap", 320, "dns") as writer,
+    ):
         writer.write(batch)
 
 
