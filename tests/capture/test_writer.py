@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimir.capture.batch import ACK, FIN, FROM_US, ICMP, ICMP6, PSH, RST, SYN, TCP, TO_US, UDP, PacketBatch
+from mimir.capture.reader import open_capture
 from mimir.capture.writer import PcapWriter
 
 START_NS = 1_700_000_000_123_456_789
@@ -220,6 +221,28 @@ def test_snaplen_cuts_the_same_bytes(tmp_path: Path, rows: list[Row], snaplen: i
     write(tmp_path / "cut.pcap", rows, snaplen=snaplen)
     whole = [(ts, original, packet[:snaplen]) for ts, original, packet in records(tmp_path / "whole.pcap")]
     assert records(tmp_path / "cut.pcap") == whole
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(packets(), min_size=1, max_size=12))
+def test_the_reader_gives_the_same_batch(tmp_path: Path, rows: list[Row]) -> None:
+    rows = [replace(row, dport=53) if row.dns is not None else row for row in rows]
+    write(tmp_path / "a.pcap", rows)
+    written = batch_of(rows)
+    (read,) = open_capture(tmp_path / "a.pcap")
+    ports, tcp, v4 = np.isin(written.proto, (TCP, UDP)), written.proto == TCP, written.src[:, 0] == 0
+    expected = {
+        "sport": written.sport * ports,
+        "dport": written.dport * ports,
+        "tcp_seq": written.tcp_seq * tcp,
+        "tcp_ack": written.tcp_ack * tcp,
+        "ip_id": written.ip_id * v4,
+    }
+    for name in {field.name for field in fields(PacketBatch)} - {"dns_offset", "dns_bytes", "data"}:
+        assert getattr(read, name).tolist() == expected.get(name, getattr(written, name)).tolist(), name
+    begins, ends = read.dns_offset, read.dns_offset + read.dns_bytes
+    found = [read.data[b:e].tobytes() if b >= 0 else b"" for b, e in zip(begins, ends, strict=True)]
+    assert found == [row.dns or b"" for row in rows]
 
 
 def test_batches_join_without_a_seam(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""http_relay: each hop is one HTTP/1.1 exchange on a kept-alive connection, relays in the pods pass the data on.
+"""http_relay: a message crosses each hop in one HTTP/1.1 exchange; relays in the pods pass the data on.
 
 Where the side that wants the data is the client of an allowed edge it GETs and the body of the response is the data;
 otherwise the side that has it POSTs the data.
