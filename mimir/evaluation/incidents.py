@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mimir.evaluation.intervals import UNKNOWN, percentiles, proportion
 from mimir.evaluation.localisation import named_paths, same_path
 from mimir.evaluation.measure import Measure, measure, undefined
-from mimir.evaluation.truth import Incident
+from mimir.exfiltration.ledger import LedgerEntry, delivered_at
 
 #: measures of this module, in the order they are printed
 EVENT_MEASURES = (
@@ -36,7 +36,7 @@ EVENT_MEASURES = (
 class Outcome:
     """What became of one incident at one window length. `detected` is None when there was nothing to detect."""
 
-    incident: Incident
+    leak: LedgerEntry
     window_s: int
     detected: bool | None
     reason: str = ""  #: why `detected` is None
@@ -49,13 +49,13 @@ class Outcome:
         """Is the true path among the first few named? None when the incident was missed or no path was named."""
         if not self.detected or not self.paths:
             return None
-        return any(same_path(p, self.incident.path) for p in self.paths[:among])
+        return any(same_path(p, self.leak.path) for p in self.paths[:among])
 
     def row(self) -> dict[str, Any]:
         """The incident as metrics.json lists it."""
-        leak = self.incident
+        leak = self.leak
         return {
-            "incident": leak.name,
+            "incident": leak.incident,
             "window_s": self.window_s,
             "path_class": leak.path_class,
             "technique": leak.technique,
@@ -73,33 +73,33 @@ class Outcome:
         }
 
 
-def belongs(incident: Incident, starts: NDArray[np.int64], window_s: int) -> NDArray[np.bool_]:
+def belongs(leak: LedgerEntry, starts: NDArray[np.int64], window_s: int) -> NDArray[np.bool_]:
     """Which windows may detect the incident (the rule above); boolean, same shape as `starts`."""
-    started = incident.delivered_until(starts.astype(np.float64) + window_s) > 0
-    return np.asarray(started & (starts < incident.end + window_s))
+    started = delivered_at(leak, starts + window_s) > 0
+    return np.asarray(started & (starts < leak.end + window_s))
 
 
 def outcome(
-    incident: Incident,
+    leak: LedgerEntry,
     starts: NDArray[np.int64],
     alerting: NDArray[np.bool_],
     window_s: int,
     alerts: Mapping[int, Mapping[str, Any]],
 ) -> Outcome:
     """Judge one incident. `starts` (T,) ascending, `alerting` (T,); `alerts`: window start → row of alerts.jsonl."""
-    if incident.bytes_delivered <= 0:
-        return Outcome(incident, window_s, None, "no byte was delivered")
-    mine = belongs(incident, starts, window_s)
+    if leak.bytes_delivered <= 0:
+        return Outcome(leak, window_s, None, "no byte was delivered")
+    mine = belongs(leak, starts, window_s)
     if not mine.any():
-        return Outcome(incident, window_s, None, "no scored window covers it")
+        return Outcome(leak, window_s, None, "no scored window covers it")
     hits = np.flatnonzero(mine & alerting)
     if not len(hits):
-        return Outcome(incident, window_s, False)
+        return Outcome(leak, window_s, False)
     first = int(starts[hits[0]])
     complete = first + window_s
-    lost = float(incident.delivered_until(np.asarray([complete], dtype=np.float64))[0])
+    lost = float(delivered_at(leak, complete))
     paths = named_paths(alerts.get(first, {}))
-    return Outcome(incident, window_s, True, "", first, complete - incident.start, lost, paths)
+    return Outcome(leak, window_s, True, "", first, complete - leak.start, lost, paths)
 
 
 def event_measures(

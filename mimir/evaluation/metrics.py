@@ -15,8 +15,9 @@ from mimir.evaluation.intervals import generator, proportion
 from mimir.evaluation.localisation import SIZE_MEASURES, size_measures
 from mimir.evaluation.measure import Measure, measure, undefined
 from mimir.evaluation.ranking import Ranking, precision_recall_points, roc_points
-from mimir.evaluation.truth import BENIGN, Incident, read_ledger
+from mimir.evaluation.truth import delivered_in, split_ledger
 from mimir.evaluation.windows import WINDOW_MEASURES, Resampling, Windows, ranking_undefined, window_measures
+from mimir.exfiltration.ledger import BENIGN, LedgerEntry
 from mimir.spec.schema import EvaluationSpec
 from mimir.units import HOUR_S
 
@@ -40,7 +41,7 @@ class _Judged:
     score: NDArray[np.float64]  # (T,)
     alert: NDArray[np.bool_]  # (T,)
     alerts: Mapping[int, Mapping[str, Any]]  #: window start → row of alerts.jsonl
-    leaks: Sequence[Incident]
+    leaks: Sequence[LedgerEntry]
     delivered: NDArray[np.float64]  # (leaks, T) bytes
     covered: NDArray[np.bool_]  # (T,) within an incident or the window after it
 
@@ -73,7 +74,7 @@ def evaluate(
     if primary_window_s not in lengths:
         raise MimirError(f"no window of {primary_window_s} s was scored (scored: {lengths}); "
                          "the first of detector.windows_s must be among them")  # fmt: skip
-    leaks, benign_events = read_ledger(truth or ())
+    leaks, benign_events = split_ledger(truth or ())
     windows: dict[str, Any] = {}
     curves: dict[str, Any] = {}
     incidents: list[dict[str, Any]] = []
@@ -101,7 +102,7 @@ def evaluate(
 
 
 def _judge(
-    rows: pd.DataFrame, alerts: Sequence[Mapping[str, Any]], leaks: Sequence[Incident], window_s: int
+    rows: pd.DataFrame, alerts: Sequence[Mapping[str, Any]], leaks: Sequence[LedgerEntry], window_s: int
 ) -> _Judged:
     """Join one window length of the test recording with the ledger; checks that scores and alerts agree."""
     test = rows[rows["recording"] == "test"].sort_values("window_start")
@@ -122,9 +123,8 @@ def _judge(
     delivered = np.zeros((len(leaks), len(start)))
     covered = np.zeros(len(start), dtype=np.bool_)
     for i, leak in enumerate(leaks):
-        delivered[i] = leak.delivered_in(start, window_s)
+        delivered[i] = delivered_in(leak, start, window_s)
         covered |= (start + window_s > leak.start) & (start < leak.end + window_s)
-    delivered[delivered < 0.5] = 0.0  # less than a byte: rounding of the curve
     return _Judged(window_s, start, score, alert, lines, leaks, delivered, covered)
 
 
@@ -187,7 +187,7 @@ def _threshold(rows: pd.DataFrame, spec: EvaluationSpec, window_s: int, facts: M
     }
 
 
-def _triggers(judged: _Judged, events: Sequence[Incident], confidence: float) -> dict[str, Any]:
+def _triggers(judged: _Judged, events: Sequence[LedgerEntry], confidence: float) -> dict[str, Any]:
     """False alerts while something benign but unusual went on (`benign:<kind>` in the ledger), by kind."""
     out: dict[str, Any] = {}
     for kind in sorted({e.path_class for e in events}):

@@ -41,7 +41,7 @@ class Run:
     spec: Mapping[str, Any] = field(default_factory=dict)
     measures: Mapping[str, float | None] | None = None
     confidence: float = DEFAULT_CONFIDENCE
-    alerts_per_day: float | None = None
+    alerts_per_day: float = math.nan
     expectation_missed: bool = False
 
 

@@ -38,18 +38,21 @@ def as_text(comparison: Comparison) -> str:
     if not comparison.rows:
         return "no runs to compare"
     shared, varying = split_factors(comparison.rows)
-    header = [*varying, "runs", *(SHORT[m] for m in MAIN_MEASURES)]
+    measures, absent = known_measures(comparison)
+    header = [*headings(varying), "runs", *(SHORT[m] for m in measures)]
     body = [
         [
             *(show_factor(name, row.factors[name]) for name in varying),
             _runs(row),
-            *(show_estimate(comparison, row, m) for m in MAIN_MEASURES),
+            *(show_estimate(comparison, row, m) for m in measures),
         ]
         for row in comparison.rows
     ]
     lines = [f"same in all: {', '.join(f'{k} {show_factor(k, v)}' for k, v in shared.items())}"] if shared else []
     lines += _aligned([header, *body])
     lines.append(caption(comparison))
+    if absent:
+        lines.append(f"not defined in any run: {', '.join(SHORT[m] for m in absent)}")
     lines += [f"smallest rate detected{' (' + what + ')' if what else ''}: {rate}" for what, rate in rates(comparison)]
     lines += [f"{run.state}: {run.folder}: {run.error}" for run in comparison.unfinished]
     return "\n".join(lines)
@@ -70,6 +73,18 @@ def split_factors(rows: Sequence[Row]) -> tuple[dict[str, Value], list[str]]:
     names = list(rows[0].factors)
     varying = [n for n in names if len({repr(row.factors[n]) for row in rows}) > 1]
     return {n: rows[0].factors[n] for n in names if n not in varying}, varying
+
+
+def headings(factors: Sequence[str]) -> list[str]:
+    """Names of factors without their group, where that is not ambiguous."""
+    short = [name.rpartition(".")[2] for name in factors]
+    return [s if short.count(s) == 1 else name for s, name in zip(short, factors, strict=True)]
+
+
+def known_measures(comparison: Comparison) -> tuple[list[str], list[str]]:
+    """(main measures that some row has, main measures that none has)."""
+    known = [m for m in MAIN_MEASURES if any(row.estimate(m, comparison.confidence) for row in comparison.rows)]
+    return known, [m for m in MAIN_MEASURES if m not in known]
 
 
 def show_factor(name: str, value: Value) -> str:
@@ -93,13 +108,14 @@ def show_estimate(comparison: Comparison, row: Row, measure: str) -> str:
 
 
 def caption(comparison: Comparison) -> str:
-    """What the ± is."""
+    """What the ± is, and at which alert budget the runs were judged."""
     level = f"{100 * comparison.confidence:g} %"
     text = f"mean ± half width of the {level} Student t interval over runs (seeds), ± 0 where all agree"
-    text += f"; {NOTHING} where not defined"
     if all(len(row.done) < 2 for row in comparison.rows):
-        text = f"one run a row: no interval over seeds (sweep seed=1,2,3); {NOTHING} where not defined"
-    return text + "; delay and loss over detected incidents only"
+        text = "one run a row: no interval over seeds (sweep seed=1,2,3 for one)"
+    budgets = {run.alerts_per_day for row in comparison.rows for run in row.done}
+    text += f"; {NOTHING} where not defined; delay and loss over detected incidents only"
+    return f"{text}; alert budget {budgets.pop():g} a day" if len(budgets) == 1 else text
 
 
 def rates(comparison: Comparison) -> list[tuple[str, str]]:
@@ -108,7 +124,7 @@ def rates(comparison: Comparison) -> list[tuple[str, str]]:
     if not found:
         return []
     names = [n for n in found[0][0] if len({repr(rest[n]) for rest, _ in found}) > 1]
-    none = f"none of those run (event recall ≥ {DETECTABLE_RECALL:g} nowhere)"
+    none = f"none (event recall < {DETECTABLE_RECALL:g} at the greatest rate run)"
     return [
         (
             ", ".join(f"{n} {show_factor(n, rest[n])}" for n in names),
@@ -126,12 +142,13 @@ def as_html(comparison: Comparison) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     shared, varying = split_factors(comparison.rows) if comparison.rows else ({}, [])
+    measures, absent = known_measures(comparison)
     rows = [
         {
             "factors": [show_factor(n, row.factors[n]) for n in varying],
             "runs": _runs(row),
             "state": describe_states(row),
-            "cells": [show_estimate(comparison, row, m) for m in MAIN_MEASURES],
+            "cells": [show_estimate(comparison, row, m) for m in measures],
         }
         for row in comparison.rows
     ]
@@ -140,8 +157,9 @@ def as_html(comparison: Comparison) -> str:
         dark=css_variables(True),
         fonts=FONTS,
         shared=[(k, show_factor(k, v)) for k, v in shared.items()],
-        varying=varying,
-        headings=[LABELS[m] for m in MAIN_MEASURES],
+        varying=headings(varying),
+        headings=[LABELS[m] for m in measures],
+        absent=[LABELS[m] for m in absent],
         rows=rows,
         caption=caption(comparison),
         rates=rates(comparison),

@@ -6,13 +6,13 @@ from evaluation_samples import PATH, T0, make_incident
 
 from mimir.evaluation.incidents import EVENT_MEASURES, belongs, event_measures, outcome
 from mimir.evaluation.intervals import generator
-from mimir.evaluation.truth import read_ledger
+from mimir.evaluation.truth import split_ledger
 
 STARTS = T0 + 60 * np.arange(180)
 
 
 def judge(alerting: list[int], alerts: dict | None = None, **changes: object) -> object:
-    leak = read_ledger([make_incident(**changes)])[0][0]
+    leak = split_ledger([make_incident(**changes)])[0][0]
     mask = np.zeros(len(STARTS), dtype=bool)
     mask[alerting] = True
     return outcome(leak, STARTS, mask, 60, alerts or {})
@@ -40,7 +40,7 @@ def test_an_alert_before_the_first_byte_is_no_detection() -> None:
     late = {"delivered": [[start + 300, 50]], "bytes_delivered": 50}
     assert judge([60], **late).detected is False
     assert judge([64], **late).detected is True
-    leak = read_ledger([make_incident(**late)])[0][0]
+    leak = split_ledger([make_incident(**late)])[0][0]
     assert np.flatnonzero(belongs(leak, STARTS, 60)).tolist() == list(range(64, 71))
 
 

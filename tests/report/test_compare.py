@@ -88,8 +88,10 @@ def test_rows_are_options_and_differing_values_in_order(tmp_path: Path) -> None:
     assert made.table["exfiltration.rate_bytes_per_min"].tolist() == [9_000, 10_000, 9_000, 10_000]
     header = made.text().splitlines()
     assert header[0] == "same in all: app sockshop, exfiltration relay_chain"
-    assert header[1].split()[:2] == ["detector", "exfiltration.rate_bytes_per_min"]
+    assert header[1].split()[:2] == ["detector", "rate_bytes_per_min"]
     assert "9 kB/min" in made.text()
+    assert "alert budget 1 a day" in made.text()
+    assert "not defined in any run: delay" in made.text()
 
 
 def test_failed_and_interrupted_runs_are_rows_with_their_error(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_smallest_detectable_rate(tmp_path: Path) -> None:
     made = compare(runs)
     assert {rest["detector"]: rate for rest, rate in made.smallest_rates()} == {"pca_spe": 1e5, "allowlist": None}
     assert "smallest rate detected (detector pca_spe): 100 kB/min" in made.text()
-    assert "smallest rate detected (detector allowlist): none" in made.text()
+    assert "smallest rate detected (detector allowlist): none (event recall < 0.95" in made.text()
     assert compare(runs[:1]).smallest_rates() == []
 
 
