@@ -179,7 +179,13 @@ def decode_frame(
             tally.ethertypes[ethertype] += 1
         reason = NOT_IP
         if ethertype < 0:
-            reason = UNSUPPORTED_LINK_TYPE if ethertype == UNSUPPORTED_LINK else LINK_TRUNCATED if ethertype == -2 else NOT_IP
+            reason = (
+                UNSUPPORTED_LINK_TYPE
+                if ethertype == UNSUPPORTED_LINK
+                else LINK_TRUNCATED
+                if ethertype == -2
+                else NOT_IP
+            )
         skip(tally, reason, wire, offset)
         return row
     tally.ethertypes[ethertype] += 1
@@ -225,9 +231,7 @@ def decode_block(
         status, following, frame, captured, wire, ts_ns, interface, linktype = record
         if status == RECORD:
             ts_ns = count_record(tally, ts_ns, captured, wire, linktype)
-            row = decode_frame(
-                buf, frame, captured, wire, ts_ns, interface, linktype, out, row, tally, base + at
-            )
+            row = decode_frame(buf, frame, captured, wire, ts_ns, interface, linktype, out, row, tally, base + at)
             at = following
         elif status == UNUSABLE:
             skip(tally, BLOCK_UNUSABLE, wire, base + at)

@@ -20,10 +20,7 @@ def be16(buf: Bytes, at: int) -> int:
 def be32(buf: Bytes, at: int) -> int:
     """Big-endian 32 bits as int64."""
     return (
-        (np.int64(buf[at]) << 24)
-        | (np.int64(buf[at + 1]) << 16)
-        | (np.int64(buf[at + 2]) << 8)
-        | np.int64(buf[at + 3])
+        (np.int64(buf[at]) << 24) | (np.int64(buf[at + 1]) << 16) | (np.int64(buf[at + 2]) << 8) | np.int64(buf[at + 3])
     )
 
 
@@ -37,10 +34,7 @@ def le16(buf: Bytes, at: int) -> int:
 def le32(buf: Bytes, at: int) -> int:
     """Little-endian 32 bits as int64."""
     return (
-        np.int64(buf[at])
-        | (np.int64(buf[at + 1]) << 8)
-        | (np.int64(buf[at + 2]) << 16)
-        | (np.int64(buf[at + 3]) << 24)
+        np.int64(buf[at]) | (np.int64(buf[at + 1]) << 8) | (np.int64(buf[at + 2]) << 16) | (np.int64(buf[at + 3]) << 24)
     )
 
 

@@ -50,9 +50,7 @@ def parse_header(path: Path, head: bytes) -> NDArray[np.int64]:
 
 
 @kernel
-def next_record(
-    buf: Bytes, at: int, end: int, fmt: NDArray[np.int64]
-) -> tuple[int, int, int, int, int, int, int, int]:
+def next_record(buf: Bytes, at: int, end: int, fmt: NDArray[np.int64]) -> tuple[int, int, int, int, int, int, int, int]:
     """Record at `at` → (status, next record, frame offset, captured, original, time in ns, interface, link type).
 
     For MORE, the second value is how many bytes from `at` are needed.

@@ -67,7 +67,9 @@ def check_block(path: Path, block: bytes, order: str, fixed: int, offset: int) -
     """Raise CaptureError if the two lengths of a block differ or its options do not fit after `fixed` bytes."""
     total = int.from_bytes(block[-4:], order)  # type: ignore[arg-type]
     if total != len(block):
-        raise CaptureError(path, f"the lengths at both ends of a pcapng block differ ({len(block)} and {total})", offset)
+        raise CaptureError(
+            path, f"the lengths at both ends of a pcapng block differ ({len(block)} and {total})", offset
+        )
     at = fixed
     while at + 4 <= len(block) - 4:
         code, size = (int.from_bytes(block[i : i + 2], order) for i in (at, at + 2))  # type: ignore[arg-type]

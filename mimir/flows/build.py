@@ -1,0 +1,91 @@
+"""The edges stage: captures and entities → edges.parquet and a report of what was counted and left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mimir.capture.counts import CaptureCounts
+from mimir.capture.reader import open_capture
+from mimir.errors import MimirError
+from mimir.files import atomic
+from mimir.flows.connections import ConnectionTracker
+from mimir.flows.edges import COUNTERS
+from mimir.flows.identity import Identity, load_identity
+from mimir.flows.write import SCHEMA, write_edges
+
+SORT_COLUMNS = SCHEMA.names[:8]
+
+
+@dataclass(frozen=True)
+class EdgeReport:
+    """What `build_edges` did with one recording; `to_json` is its part of capture.json."""
+
+    recording: str
+    rows: int
+    capture: CaptureCounts
+    copies: dict[str, dict[str, int]]
+    evicted_early: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        counts = self.capture.to_json()
+        return {
+            **counts,
+            "copies_removed": self.copies,
+            "connections_evicted_early": self.evicted_early,
+            "edge_rows": self.rows,
+        }
+
+
+def build_edges(
+    captures: Sequence[Path],
+    entities: Path | Identity | None,
+    windows_s: Sequence[int],
+    recording: str,
+    timeout_s: float,
+    out: Path,
+) -> EdgeReport:
+    """Read captures once and write edges of all window lengths (seconds, whole) and both views to `out`.
+
+    `entities` is entities.jsonl, a table of addresses, or None (addresses become nodes). Raises CaptureError for a
+    file that is no capture and MimirError for entities that cannot be understood.
+    """
+    if not windows_s or min(windows_s) < 1:
+        raise MimirError(f"window lengths must be whole seconds >= 1 (got {list(windows_s)})")
+    identity = entities if isinstance(entities, Identity) else _load(entities)
+    tracker = ConnectionTracker(identity, math.gcd(*windows_s), timeout_s)
+    capture = open_capture(captures)
+    for batch in capture:
+        tracker.add(batch)
+    rows = write_edges(tracker.finish(), windows_s, recording, out)
+    return EdgeReport(recording, rows, capture.counts, tracker.copies(), tracker.evicted_early())
+
+
+def _load(entities: Path | None) -> Identity:
+    try:
+        return load_identity(entities)
+    except (ValueError, OSError) as error:
+        raise MimirError(f"the entities cannot be read: {error}") from error
+
+
+def merge_edges(parts: Sequence[Path], out: Path) -> int:
+    """Merge edge files of several recordings, or of shards of one, into `out`; returns the rows.
+
+    Equal keys add up, so the order of `parts` does not matter (connections cut by a shard border are the exception:
+    they begin once in each shard).
+    """
+    table = pa.concat_tables([pq.read_table(part, schema=SCHEMA) for part in parts])
+    merged = table.group_by(SORT_COLUMNS, use_threads=False).aggregate([(name, "sum") for name in COUNTERS])
+    merged = merged.rename_columns([name.removesuffix("_sum") for name in merged.column_names]).select(SCHEMA.names)
+    merged = merged.take(pc.sort_indices(merged, [(name, "ascending") for name in SORT_COLUMNS]))
+    with atomic(out) as temporary:
+        pq.write_table(merged.cast(SCHEMA).combine_chunks(), temporary, compression="zstd", row_group_size=1 << 18)
+    return int(merged.num_rows)

@@ -1,0 +1,148 @@
+"""Recognise the legs of one connection: the service address before DNAT, the pod after it, the node in between.
+
+Address translation changes endpoints, never TCP sequence numbers. Two tuples are legs of one connection when they
+begin within `LEG_NS` of each other at different places (interface and direction) and agree in
+
+* client endpoint and client sequence number (destination translated: service address or node port → pod), or
+* server endpoint and client sequence number (source translated: pod → node, on the way out), or
+* client sequence number, where one server is a known service address or node port (both translated).
+
+UDP has no sequence numbers: length and IP identification of the first packet stand in, and knowledge of the service
+or node address is required unless the identification is there and equal. Captures that do not say where a packet was seen need it too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mimir.capture.jit import kernel
+from mimir.flows.hashing import hash_endpoint, mix
+from mimir.flows.table import (
+    BY_MASQUERADE,
+    BY_NODE_PORT,
+    BY_SERVICE,
+    CHAIN_HEADS,
+    FIRST_FROM_CLIENT,
+    NODE,
+    NODE_PORT,
+    NOT_A_COPY,
+    SERVICE,
+    Table,
+)
+
+LEG_NS = 1_000_000_000
+#: sequence numbers this near belong to one stream when a packet of one leg was not captured
+NEAR_TOKENS = 1 << 20
+MAX_STEPS = 64
+SERVES = SERVICE | NODE_PORT
+
+
+@kernel
+def same_client(table: Table, k: int, m: int) -> bool:
+    """Do two connections have the same client endpoint?"""
+    x, y = table.connections[k], table.connections[m]
+    x_port, y_port = x.b_port if x.client_is_b else x.a_port, y.b_port if y.client_is_b else y.a_port
+    return x.client == y.client and x_port == y_port
+
+
+@kernel
+def same_server(table: Table, k: int, m: int) -> bool:
+    """Do two connections have the same server endpoint?"""
+    x, y = table.connections[k], table.connections[m]
+    x_port, y_port = x.a_port if x.client_is_b else x.b_port, y.a_port if y.client_is_b else y.b_port
+    return x.server == y.server and x_port == y_port
+
+
+@kernel
+def are_legs(table: Table, k: int, m: int) -> bool:
+    """Are connection `k` (new) and `m` (older) legs of one connection?"""
+    x, y = table.connections[k], table.connections[m]
+    if x.proto != y.proto or (x.spot == y.spot and x.spot >= 0):
+        return False
+    x_serves, y_serves = (x.server_kind & SERVES) != 0, (y.server_kind & SERVES) != 0
+    x_node, y_node = (x.client_kind & NODE) != 0, (y.client_kind & NODE) != 0
+    clients, servers = same_client(table, k, m), same_server(table, k, m)
+    placed = x.spot >= 0 and y.spot >= 0
+    if clients and servers:
+        return False
+    if x.proto == 6:
+        distance = np.int64(np.int32(np.int64(x.token) - np.int64(y.token)))
+        if clients:
+            return (distance == 0 and placed) or (x_serves != y_serves and abs(distance) <= NEAR_TOKENS)
+        if servers:
+            return distance == 0 and (x_node != y_node or placed)
+        return distance == 0 and x_serves != y_serves
+    if (x.token & np.uint32(0xFFFF)) != (y.token & np.uint32(0xFFFF)):
+        return False
+    marked = placed and x.token == y.token and (x.token >> np.uint32(16)) != 0
+    if clients:
+        return x_serves != y_serves or marked
+    return (
+        servers and x_node != y_node and (marked or (x.token >> np.uint32(16)) == 0 or (y.token >> np.uint32(16)) == 0)
+    )
+
+
+@kernel
+def walk(table: Table, k: int, m: int, by_client: bool) -> int:
+    """First leg of `k` on a chain that begins with `m`; -1 if there is none. Chains run from new to old."""
+    connections = table.connections
+    serial = connections[k].serial
+    for _ in range(MAX_STEPS):
+        if m < 0:
+            return -1
+        other = connections[m]
+        if other.serial >= serial or connections[k].born_ns - other.born_ns > LEG_NS:
+            return -1
+        if are_legs(table, k, m):
+            return m
+        serial = other.serial
+        m = other.next_client if by_client else other.next_token
+    return -1
+
+
+@kernel
+def link(table: Table, k: int) -> None:
+    """Enter new connection `k` into both chains and join it to its other leg, if that is there."""
+    c = table.connections[k]
+    client = table.addresses[c.client]
+    port = c.b_port if c.client_is_b else c.a_port
+    slot = np.int64(hash_endpoint(client.high, client.low, (np.int64(port) << 8) | c.proto) % np.uint64(CHAIN_HEADS))
+    if c.proto == 6:
+        spread = mix(np.uint64(c.token))
+    else:
+        server = table.addresses[c.server]
+        server_port = c.a_port if c.client_is_b else c.b_port
+        spread = hash_endpoint(
+            server.high, server.low, (np.int64(server_port) << 16) | np.int64(c.token & np.uint32(0xFFFF))
+        )
+    other_slot = np.int64(spread % np.uint64(CHAIN_HEADS))
+    c.next_client, c.next_token = table.by_client[slot], table.by_token[other_slot]
+    table.by_client[slot], table.by_token[other_slot] = k, k
+    m = walk(table, k, c.next_client, True)
+    if m < 0:
+        m = walk(table, k, c.next_token, False)
+    if m >= 0:
+        join(table, m, k)
+
+
+@kernel
+def join(table: Table, older: int, newer: int) -> None:
+    """Mark one of two legs as a copy of the other: the pod leg counts, with the client that really asked."""
+    if table.connections[older].rule != NOT_A_COPY and table.connections[older].leg != newer:
+        older = np.int64(table.connections[older].leg)
+    x, y = table.connections[older], table.connections[newer]
+    forward = (y.state & FIRST_FROM_CLIENT) != 0
+    clients, servers = same_client(table, older, newer), same_server(table, older, newer)
+    x_serves, y_serves = (x.server_kind & SERVES) != 0, (y.server_kind & SERVES) != 0
+    if servers and not clients:
+        x_node, y_node = (x.client_kind & NODE) != 0, (y.client_kind & NODE) != 0
+        copy, kept = (newer, older) if (y_node if x_node != y_node else forward) else (older, newer)
+        table.connections[copy].rule = BY_MASQUERADE
+    else:
+        older_is_copy = x_serves if x_serves != y_serves else forward
+        copy, kept = (older, newer) if older_is_copy else (newer, older)
+        node_port = (table.connections[copy].server_kind & NODE_PORT) != 0
+        table.connections[copy].rule = BY_NODE_PORT if node_port else BY_SERVICE
+        table.connections[kept].mediated = 1
+        table.connections[kept].client = table.connections[copy].client
+    table.connections[copy].leg = kept

@@ -1,0 +1,117 @@
+"""State of the connection kernel: plain arrays that grow, so that kernels stay pure and cacheable."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: bits of what is known about an address (port 0) or an endpoint
+SERVICE, LISTENER, NODE, NODE_PORT = 1, 2, 4, 8
+#: bits of `state`
+SYN_SEEN, FIN_A, FIN_B, RESET, ANSWERED, DEAD, FIRST_FROM_CLIENT = 1, 2, 4, 8, 16, 32, 64
+#: rules by which a copy is removed; indices of `Table.copies`
+NOT_A_COPY, BY_INTERFACE, BY_SERVICE, BY_NODE_PORT, BY_MASQUERADE = range(5)
+RULE_NAMES = ("", "interface", "service_address", "node_port", "masquerade")
+#: indices of `Table.meta`
+WATERMARK_NS, CONNECTIONS, ROWS, ADDRESSES, FREE, SERIAL, LISTENERS, EVICTED_EARLY, LATE = range(9)
+
+CONNECTION = np.dtype(
+    [
+        ("a_high", "u8"), ("a_low", "u8"), ("b_high", "u8"), ("b_low", "u8"),  # the lower and the higher endpoint
+        ("first_ns", "i8"), ("last_ns", "i8"), ("born_ns", "i8"),  # born: watermark when it was created
+        ("serial", "i8"), ("spot", "i8"),  # spot: interface and direction of its first packet
+        ("token", "u4"),  # TCP: client sequence number; UDP: length and IP identification of the first packet
+        ("row", "i4"), ("client", "i4"), ("server", "i4"),  # pending row; numbers of addresses
+        ("leg", "i4"), ("next_client", "i4"), ("next_token", "i4"),
+        ("a_port", "u2"), ("b_port", "u2"),
+        ("proto", "u1"), ("client_is_b", "u1"), ("state", "u1"), ("rule", "u1"), ("payload_from", "u1"), ("mediated", "u1"),
+        ("client_kind", "u1"), ("server_kind", "u1"),
+    ],
+    align=True,
+)  # fmt: skip
+#: one direction of a connection: counted interface, next sequence number, the newest hole in the sequence
+SIDE = np.dtype(
+    [("seen_ns", "i8"), ("interface", "i4"), ("next", "u4"), ("hole", "u4"), ("hole_end", "u4"), ("started", "u1")],
+    align=True,
+)
+#: what one connection did in one base window
+ROW = np.dtype(
+    [
+        ("window", "i8"), ("request_bytes", "i8"), ("response_bytes", "i8"), ("request_payload", "i8"),
+        ("response_payload", "i8"), ("dns_name_bytes", "i8"), ("request_packets", "i4"), ("response_packets", "i4"),
+        ("connections", "i4"), ("exchanges", "i4"), ("dns_queries", "i4"), ("connection", "i4"),
+    ],
+    align=True,
+)  # fmt: skip
+ADDRESS = np.dtype([("high", "u8"), ("low", "u8")])
+ENDPOINT = np.dtype([("high", "u8"), ("low", "u8"), ("port", "i4"), ("bits", "i4")], align=True)
+CHAIN_HEADS = 1 << 16
+LISTENER_SLOTS = 1 << 17
+COPY_PACKETS, COPY_BYTES = 0, 1
+
+
+class Table(NamedTuple):
+    """Everything the kernels read and write. Hash tables use open addressing; -1 is an empty slot."""
+
+    connections: NDArray[np.void]
+    sides: NDArray[np.void]  #: two a connection
+    slots: NDArray[np.int32]
+    free: NDArray[np.int32]  #: stack of unused connections
+    rows: NDArray[np.void]
+    addresses: NDArray[np.void]
+    address_slots: NDArray[np.int32]
+    endpoints: NDArray[np.void]  #: what is known of endpoints, hashed; bits 0 is an empty slot
+    by_client: NDArray[np.int32]  #: newest connection of a client endpoint, by hash
+    by_token: NDArray[np.int32]
+    copies: NDArray[np.int64]  #: (rules, 2): packets and IP bytes removed
+    meta: NDArray[np.int64]
+
+
+def new_table(connections: int, rows: int, addresses: int) -> Table:
+    """An empty table; sizes are powers of two."""
+    meta = np.zeros(9, np.int64)
+    meta[WATERMARK_NS], meta[FREE] = -(2**62), connections
+    return Table(
+        connections=np.zeros(connections, CONNECTION),
+        sides=np.zeros(2 * connections, SIDE),
+        slots=np.full(2 * connections, -1, np.int32),
+        free=np.arange(connections, dtype=np.int32)[::-1].copy(),
+        rows=np.zeros(rows, ROW),
+        addresses=np.zeros(addresses, ADDRESS),
+        address_slots=np.full(2 * addresses, -1, np.int32),
+        endpoints=np.zeros(LISTENER_SLOTS, ENDPOINT),
+        by_client=np.full(CHAIN_HEADS, -1, np.int32),
+        by_token=np.full(CHAIN_HEADS, -1, np.int32),
+        copies=np.zeros((len(RULE_NAMES), 2), np.int64),
+        meta=meta,
+    )
+
+
+def grow_rows(table: Table) -> Table:
+    """Twice the room for rows."""
+    rows = np.zeros(2 * len(table.rows), ROW)
+    rows[: len(table.rows)] = table.rows
+    return table._replace(rows=rows)
+
+
+def grow_connections(table: Table) -> Table:
+    """Twice the room for connections; the caller rebuilds the slots."""
+    old = len(table.connections)
+    connections, sides = np.zeros(2 * old, CONNECTION), np.zeros(4 * old, SIDE)
+    connections[:old], sides[: 2 * old] = table.connections, table.sides
+    left = int(table.meta[FREE])
+    free = np.empty(2 * old, np.int32)
+    free[:left] = table.free[:left]
+    free[left : left + old] = np.arange(2 * old - 1, old - 1, -1)
+    table.meta[FREE] = left + old
+    slots = np.full(4 * old, -1, np.int32)
+    return table._replace(connections=connections, sides=sides, slots=slots, free=free)
+
+
+def grow_addresses(table: Table) -> Table:
+    """Twice the room for addresses; the caller rebuilds the slots."""
+    addresses = np.zeros(2 * len(table.addresses), ADDRESS)
+    addresses[: len(table.addresses)] = table.addresses
+    return table._replace(addresses=addresses, address_slots=np.full(2 * len(addresses), -1, np.int32))
