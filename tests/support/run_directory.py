@@ -39,9 +39,14 @@ def build_run_directory(folder: Path, sample: Sample | None = None) -> Path:
     write_json(
         run / "environment.json",
         {
-            "versions": {"mimir": "1.0.0", "python": "3.11.7", "numpy": "2.4.6"},
+            "mimir": "1.0.0",
+            "code": "0" * 16,
+            "python": "3.11.7",
+            "packages": {"numpy": "2.4.6", "pandas": "3.1.1"},
             "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-            "host": {"cpus": 2, "system": "Linux"},
+            "platform": "Linux-6.1-x86_64",
+            "cpus": 2,
+            "executable": "python",
         },
     )
     write_jsonl(run / "truth.jsonl", truth)
@@ -65,9 +70,9 @@ def _analysis(
     write_jsonl(run / "alerts.jsonl", sample_alerts(sample, scores, truth))
     write_json(run / "metrics.json", sample_metrics(scores, truth, spec, len(edges)))
     (run / "detector").mkdir()
-    write_json(
-        run / "detector" / "state.json", {"name": sample.detector, "params": spec["detector"], "edges": len(CALLS)}
-    )
+    params = {key: value for key, value in spec["detector"].items() if key not in ("name", "windows_s")}
+    state = {"detector": sample.detector, "params": params, "state": {"mean": {"array": "mean"}}}
+    write_json(run / "detector" / "state.json", state)
     np.savez(run / "detector" / "state.npz", mean=rng.random(len(CALLS)))
 
 
@@ -158,6 +163,8 @@ def _status(run: Path, sample: Sample) -> None:
         "stage": done[-1],
         "error": None,
         "exit_code": 0,
+        "command": f"python run.py seed={sample.seed}",
+        "signature": run.name.rpartition("-")[2],
         "stages": {name: {"seconds": 1.5, "reused": False} for name in done},
     }
     if sample.state == "failed":
@@ -167,8 +174,8 @@ def _status(run: Path, sample: Sample) -> None:
         }
     write_json(run / "status.json", status)
     files = sorted(p for p in run.rglob("*") if p.is_file() and p.name not in ("manifest.json", "status.json"))
-    digests = {str(p.relative_to(run)): {"sha256": sha256(p), "bytes": p.stat().st_size} for p in files}
-    write_json(run / "manifest.json", {**digests, "seconds": {name: 1.5 for name in done}})
+    rows = {str(p.relative_to(run)): {"sha256": sha256(p), "bytes": p.stat().st_size, "seconds": 0.5} for p in files}
+    write_json(run / "manifest.json", {"files": rows})
 
 
 def update(run: Path, file: str, **changes: Any) -> None:

@@ -45,6 +45,7 @@ def sample_metrics(
                 "windows": len(test),
                 "hours": len(test) * window_s / 3600,
                 "positive_windows": int(positive.sum()),
+                "excluded_windows": 0,
                 "prevalence": float(positive.mean()),
             },
             "overall": _overall(test["alert"].to_numpy(), positive, rows, len(test) * window_s / 3600),
@@ -84,6 +85,7 @@ def _incident(row: dict[str, Any], test: pd.DataFrame, window_s: int) -> dict[st
     lost = float(np.interp(first, points[:, 0], points[:, 1])) if first else None
     return {
         "incident": row["incident"],
+        "reason": None,
         "window_s": window_s,
         "path_class": row["path_class"],
         "technique": row["technique"],
@@ -101,20 +103,23 @@ def _incident(row: dict[str, Any], test: pd.DataFrame, window_s: int) -> dict[st
 
 
 def _delays(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    delays = [r["delay_s"] for r in rows if r["detected"]]
-    reason = "no incident was detected" if rows else NO_INCIDENTS
-    lost = [r["bytes_before_alert"] for r in rows if r["detected"]]
+    found = [r for r in rows if r["detected"]]
+    recall, reason = (len(found) / len(rows), "no incident was detected") if rows else (None, NO_INCIDENTS)
+    delays, lost = [r["delay_s"] for r in found], [r["bytes_before_alert"] for r in found]
+    right = sum(bool(r["path_correct"]) for r in found) / len(found) if found else None
     return {
-        "event_recall": measure(len(delays) / len(rows) if rows else None, NO_INCIDENTS, 0.0),
-        "delay_median_s": measure(float(np.median(delays)) if delays else None, reason),
-        "delay_p90_s": measure(float(np.quantile(delays, 0.9)) if delays else None, reason),
-        "bytes_before_alert_median": measure(float(np.median(lost)) if lost else None, reason),
+        "event_recall": measure(recall, NO_INCIDENTS, 0.0),
+        "undetected_share": measure(None if recall is None else 1 - recall, NO_INCIDENTS, 0.0),
+        "delay_median_s": measure(float(np.median(delays)) if found else None, reason),
+        "delay_p90_s": measure(float(np.quantile(delays, 0.9)) if found else None, reason),
+        "bytes_before_alert_median": measure(float(np.median(lost)) if found else None, reason),
+        "path_top1": measure(right, reason, 0.0),
+        "path_top3": measure(right, reason, 0.0),
     }
 
 
 def _by_class(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    named = [r for r in rows if r["path_correct"]]
-    return _delays(rows) | {"path_top1": measure(len(named) / len(rows), spread=0.0), "incidents": len(rows)}
+    return _delays(rows) | {"incidents": len(rows)}
 
 
 def _overall(

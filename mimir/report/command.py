@@ -1,0 +1,79 @@
+"""The command that repeats a run: one option for each group, then every value that differs from those options."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+GROUPS = ("app", "cluster", "load", "exfiltration", "capture", "detector", "evaluation")
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./%@-]*")
+
+
+def reproduce_command(spec: Mapping[str, Any]) -> str:
+    """`python run.py …` for a resolved spec, from the options in conf/ that come closest.
+
+    Values of the option files are not repeated. Keys that never change a result (tracking, paths, workers …) are
+    left out.
+    """
+    words = ["python run.py"]
+    details: list[str] = []
+    for group in GROUPS:
+        part = spec.get(group)
+        if not isinstance(part, Mapping):
+            continue
+        option, differences = _closest(group, part)
+        words.append(f"{group}={option}")
+        details += [f"{group}.{key}={_value(value)}" for key, value in differences]
+    return " ".join([*words, f"seed={spec.get('seed')}", *(shlex.quote(detail) for detail in details)])
+
+
+def _conf() -> Path | None:
+    package = Path(__file__).resolve().parent.parent
+    return next((f for f in (package.parent / "conf", package / "conf") if (f / "config.yaml").is_file()), None)
+
+
+def _closest(group: str, part: Mapping[str, Any]) -> tuple[str, list[tuple[str, Any]]]:
+    """The option of a group with the same `name` and the fewest differences; its own name where conf/ has none."""
+    import yaml
+
+    name, folder = str(part.get("name")), _conf()
+    best: tuple[str, list[tuple[str, Any]]] | None = None
+    for path in sorted((folder / group).glob("*.yaml")) if folder else ():
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(values, Mapping) and str(values.get("name", path.stem)) == name:
+            found = (path.stem, list(_differences(part, values, "")))
+            if best is None or len(found[1]) < len(best[1]):
+                best = found
+    return best or (name, [])
+
+
+def _differences(part: Mapping[str, Any], option: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+    for key, value in part.items():
+        other = option.get(key)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            yield from _differences(value, other, f"{prefix}{key}.")
+        elif value != other and not (isinstance(other, str) and "${" in other):
+            yield f"{prefix}{key}", value
+
+
+def _value(value: Any) -> str:
+    """A value in Hydra's override grammar.
+
+    >>> _value(None), _value(True), _value([1, "a b"]), _value({"x": "y"}), _value("relay")
+    ('null', 'true', "[1,'a b']", '{x:y}', 'relay')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_value(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_value(inner) for inner in value) + "]"
+    text = str(value)
+    if PLAIN.fullmatch(text) and text not in ("null", "true", "false"):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
