@@ -14,6 +14,7 @@ from mimir.report.compare import (
     describe_states,
 )
 from mimir.report.factors import Value
+from mimir.report.paired import MIN_PAIRS, paired_tests
 from mimir.report.theme import FONTS, css_variables
 from mimir.report.words import LABELS, in_unit
 from mimir.units import format_bytes
@@ -30,6 +31,8 @@ SHORT = {
     "path_top1": "path right",
 }
 NOTHING = "–"
+PAIRED_MEASURE = "event_recall"
+PAIRED_TITLE = "incidents detected, runs paired by seed and settings (Wilcoxon signed rank, two-sided, Holm)"
 _TEMPLATE = Path(__file__).parent / "templates" / "comparison.html.j2"
 
 
@@ -54,6 +57,8 @@ def as_text(comparison: Comparison) -> str:
     if absent:
         lines.append(f"not defined in any run: {', '.join(SHORT[m] for m in absent)}")
     lines += [f"smallest rate detected{' (' + what + ')' if what else ''}: {rate}" for what, rate in rates(comparison)]
+    if paired := paired_lines(comparison):
+        lines += [f"{PAIRED_TITLE}:", *(f"  {line}" for line in paired)]
     lines += [f"{run.state}: {run.folder}: {run.error}" for run in comparison.unfinished]
     return "\n".join(lines)
 
@@ -134,6 +139,18 @@ def rates(comparison: Comparison) -> list[tuple[str, str]]:
     ]
 
 
+def paired_lines(comparison: Comparison) -> list[str]:
+    """One line per two detectors that were run in the same settings."""
+    lines = []
+    for test in paired_tests(comparison, PAIRED_MEASURE):
+        found = f"p not given: fewer than {MIN_PAIRS} pairs" if test.p_value is None else f"p = {test.p_value:.2g}"
+        lines.append(
+            f"{test.first} against {test.second}: median difference {in_unit(PAIRED_MEASURE, test.median_difference)}, "
+            f"better in {test.better} and worse in {test.worse} of {test.pairs} pairs, {found}"
+        )
+    return lines
+
+
 def as_html(comparison: Comparison) -> str:
     """One HTML document; every text from a run directory is escaped."""
     import jinja2
@@ -163,6 +180,8 @@ def as_html(comparison: Comparison) -> str:
         rows=rows,
         caption=caption(comparison),
         rates=rates(comparison),
+        paired_title=PAIRED_TITLE,
+        paired=paired_lines(comparison),
         unfinished=[(run.folder.name, run.state, run.error) for run in comparison.unfinished],
         finished=sum(len(row.done) for row in comparison.rows),
         total=sum(len(row.runs) for row in comparison.rows),
