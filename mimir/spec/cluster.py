@@ -28,7 +28,7 @@ class AddressesSpec:
 
 @pydantic_dataclass(frozen=True, config=STRICT)
 class TransportSpec:
-    """TCP as it looks in the capture. Pairs are `[median, sigma]` of a log-normal."""
+    """TCP as it looks in the capture. Pairs are `[median, sigma]` of a log-normal, `copy_delay_us` is `[low, high]`."""
 
     segment_bytes: int
     initial_window_segments: int
@@ -66,7 +66,7 @@ class SimulatedSpec:
     addresses: AddressesSpec
     transport: TransportSpec
     dns: DnsSpec
-    content_sigma: float
+    content_share: float
     content_memory: float
 
 

@@ -1,0 +1,187 @@
+"""Edges of the application, probes, heartbeats and leaks as channels: whose connections, between which addresses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mimir.cluster.simulated.layout import API_PORT, KUBE_DNS, NODE_IF, Layout, Pod
+from mimir.cluster.simulated.names import Names
+from mimir.cluster.simulated.tables import (
+    CONNECTION,
+    KEPT,
+    LOST_BETWEEN,
+    LOST_BEYOND,
+    NO_LOSS,
+    PER_REQUEST,
+    POLICY,
+    SHARED,
+    Channel,
+    Ints,
+    Rows,
+    Transport,
+)  # fmt: skip
+from mimir.spec.app import OUTSIDE, EdgeSpec
+from mimir.spec.cluster import TransportSpec
+
+_SETUP_NS = 110_000  # handshake and request on veth pairs, as the delays in conf/cluster/simulated.yaml make it
+_REUSE_NS = 15_000  # a request on an open connection
+_SERVICE_WAIT_NS, _HOST_WAIT_NS = 1_300_000, 70_000_000  # for an answer about a service, and about a name outside
+
+
+@dataclass
+class Line:
+    """A channel and the state of its connections; `service` is the server's name, `clients` the pods that are client rows."""
+
+    channel: Channel
+    service: str
+    pods: tuple[int, ...]  # numbers of the client pods in Layout.pods; empty for users and the node
+    pools: Rows
+    ports: Ints
+    known: Ints
+
+
+def transport_of(spec: TransportSpec) -> Transport:
+    """TCP parameters for the loops."""
+    return Transport(
+        segment_bytes=spec.segment_bytes,
+        initial_window=spec.initial_window_segments,
+        max_window=spec.max_window_segments,
+        loss=spec.retransmit_probability,
+        retransmit_ns=int(spec.retransmit_timeout_ms * 1e6),
+        delayed_ack_ns=int(spec.delayed_ack_ms * 1e6),
+        quick_acks=spec.quick_acks,
+        copy_low_ns=spec.copy_delay_us[0] * 1e3,
+        copy_high_ns=spec.copy_delay_us[1] * 1e3,
+        turn_log_ns=math.log(spec.turnaround_us[0] * 1e3),
+        turn_sigma=spec.turnaround_us[1],
+    )
+
+
+class Channels:
+    """Builds lines for a layout. `random` draws round-trip times and first source ports, in the order of the calls."""
+
+    def __init__(self, layout: Layout, names: Names, random: np.random.Generator):
+        self._layout, self._names, self._random = layout, names, random
+        self._numbers = {pod.name: i for i, pod in enumerate(layout.pods)}
+
+    def edge(self, edge: EdgeSpec, slots: int) -> Line:
+        """An edge of the application; `slots` is the most users there can be (for the edge from outside)."""
+        policy, keep, idle_ns = POLICY[edge.connection], edge.keep, int(edge.idle_s * 1e9)
+        if edge.client == OUTSIDE:
+            return self.from_outside(
+                edge.server, [self._layout.client_ip(i) for i in range(slots)], policy, keep, idle_ns
+            )
+        closes = 0 if policy == PER_REQUEST else 1
+        return self.between(edge.client, edge.server, policy, keep, idle_ns, client_closes=closes)
+
+    def between(
+        self,
+        client: str,
+        server: str,
+        policy: int,
+        keep: int,
+        idle_ns: int = 0,
+        *,
+        client_closes: int = 1,
+        lookup: bool = True,
+    ) -> Line:
+        """Pods of one service → another service (through its service address) or an external one (through the node)."""
+        app = self._layout.app
+        spec = app.services[server]
+        clients = self._layout.pods_of(client)
+        lookup = lookup and client in app.services
+        cache_ns = int(app.services[client].dns_cache_s * 1e9) if lookup else 0
+        name = self._names.number(self._layout.host(server), clients[0].namespace) if lookup else -1
+        external = spec.kind == "external"
+        wait_ns = _HOST_WAIT_NS if external else _SERVICE_WAIT_NS
+        set_up = _SETUP_NS + (wait_ns if cache_ns == 0 and name >= 0 else 0)
+        return self._line(
+            server, clients,
+            policy=policy, keep=keep, idle_ns=idle_ns, client_closes=client_closes,
+            overhead_ns=set_up if policy == PER_REQUEST else _REUSE_NS,
+            **(self._beyond(self._layout.service_ip[server]) if external else self._pods(server, self._layout.service_ip[server])),
+            service_port=spec.port, target_port=spec.port if external else spec.target_port,
+            name=name, name_cache_ns=cache_ns, name_wait_ns=wait_ns,
+        )  # fmt: skip
+
+    def from_outside(self, server: str, addresses: Sequence[int], policy: int, keep: int, idle_ns: int) -> Line:
+        """Clients beyond the cluster → the node port of a service; their address is kept."""
+        spec, count = self._layout.app.services[server], len(addresses)
+        rtt_ms = self._layout.cluster.transport.client_rtt_ms
+        return self._line(
+            server, [],
+            policy=policy, keep=keep, idle_ns=idle_ns, client_closes=0, overhead_ns=0,
+            client_ip=np.array(addresses), client_if=np.full(count, NODE_IF), client_turn=self._lognormal_ms(rtt_ms, count),
+            **self._pods(server, self._layout.number("node")), service_port=spec.node_port or spec.port,
+            target_port=spec.target_port, client_loss=NO_LOSS, server_loss=LOST_BEYOND,
+        )  # fmt: skip
+
+    def to_address(self, client: str, address: int, port: int) -> Line:
+        """Pods of a service → an address beyond the cluster, on one lasting connection each, without a look-up."""
+        return self._line(
+            OUTSIDE, self._layout.pods_of(client), policy=SHARED, keep=1, **self._beyond(address),
+            service_port=port, target_port=port,
+        )  # fmt: skip
+
+    def probes(self, service: str, port: int) -> Line:
+        """Kubelet → the pods of a service: seen beside the pods only."""
+        node = {"client_ip": np.array([self._layout.number("node")]), "client_if": np.array([-1])}
+        return self._line(
+            service, [], policy=PER_REQUEST, client_closes=0, **node, client_turn=np.zeros(1, dtype=np.int64),
+            **self._pods(service, 0), service_port=port, target_port=port, client_loss=NO_LOSS, server_loss=NO_LOSS,
+        )  # fmt: skip
+
+    def watch(self) -> Line:
+        """kube-dns → the API server on the node: seen beside the pods only, under the service address."""
+        return self._line(
+            "kubernetes", self._layout.pods_of(KUBE_DNS), policy=SHARED, keep=1,
+            server_ip=np.array([self._layout.number("node")]), server_if=np.array([-1]), server_turn=np.zeros(1, dtype=np.int64),
+            service_ip=self._layout.number("api_service"), service_port=API_PORT, target_port=API_PORT,
+            client_loss=NO_LOSS, server_loss=NO_LOSS,
+        )  # fmt: skip
+
+    def _pods(self, server: str, service_ip: int) -> dict[str, object]:
+        pods = self._layout.pods_of(server)
+        return {
+            "server_ip": np.array([p.ip for p in pods]),
+            "server_if": np.array([p.ifindex for p in pods]),
+            "server_turn": np.zeros(len(pods), dtype=np.int64),
+            "service_ip": service_ip,
+        }
+
+    def _beyond(self, address: int) -> dict[str, object]:
+        rtt_ms = self._layout.cluster.transport.outside_rtt_ms
+        return {
+            "server_ip": np.array([address]),
+            "server_if": np.array([NODE_IF]),
+            "server_turn": self._lognormal_ms(rtt_ms, 1),
+            "masquerade_ip": self._layout.number("node"),
+            "client_loss": LOST_BEYOND,
+            "server_loss": NO_LOSS,
+        }
+
+    def _lognormal_ms(self, pair: tuple[float, float], count: int) -> Ints:
+        drawn: Ints = (self._random.lognormal(math.log(pair[0] * 1e6), pair[1], count)).astype(np.int64)
+        return drawn
+
+    def _line(self, service: str, clients: Sequence[Pod], **columns: object) -> Line:
+        usual: dict[str, object] = {
+            "policy": KEPT, "keep": 0, "idle_ns": 0, "overhead_ns": _REUSE_NS, "service_ip": 0, "masquerade_ip": 0,
+            "client_ip": np.array([p.ip for p in clients]), "client_if": np.array([p.ifindex for p in clients]),
+            "client_turn": np.zeros(len(clients), dtype=np.int64), "client_loss": LOST_BETWEEN, "server_loss": LOST_BETWEEN,
+            "client_closes": 1, "name": -1, "name_cache_ns": 0, "name_wait_ns": 0,
+        }  # fmt: skip
+        channel = Channel(**{**usual, **columns})  # type: ignore[arg-type]
+        count = len(channel.client_ip)
+        return Line(
+            channel=channel,
+            service=service,
+            pods=tuple(self._numbers[p.name] for p in clients),
+            pools=np.zeros((count, max(1, channel.keep)), dtype=CONNECTION),
+            ports=self._random.integers(0, 28_000, count),
+            known=np.zeros(count, dtype=np.int64),
+        )

@@ -1,0 +1,54 @@
+"""SimulatedCluster: the Cluster protocol for virtual time. Nothing is created outside the recording's folder."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from types import TracebackType
+from typing import Any, Self
+
+from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
+from mimir.cluster.simulated.layout import CLIENTS, RESOLVER, Layout
+from mimir.spec import Spec
+from mimir.spec.cluster import SimulatedSpec
+
+
+class SimulatedCluster:
+    """Renders recordings from a spec. Has no state: recordings may be made in any order and in separate processes."""
+
+    parallel = True
+
+    def __init__(self, spec: Spec):
+        self._spec = spec
+
+    def requirements(self) -> list[Requirement]:
+        """Nothing beyond the installed packages."""
+        return []
+
+    def plan(self, spec: Spec) -> dict[str, Any]:
+        """Pods, addresses, services and expected load, as JSON values."""
+        assert isinstance(spec.cluster, SimulatedSpec)
+        layout = Layout(spec.app, spec.cluster)
+        addresses = spec.cluster.addresses
+        return {
+            "node": addresses.node,
+            "pods": {pod.name: str(IPv4Address(pod.ip)) for pod in layout.pods},
+            "services": {name: str(IPv4Address(ip)) for name, ip in layout.service_ip.items()},
+            "outside": {CLIENTS: addresses.clients, RESOLVER: addresses.resolver},
+            "edges": [f"{edge.client} → {edge.server}" for edge in spec.app.edges],
+            "users": [round(spec.load.users * share / 100) for share in spec.load.profile],
+            "day_s": spec.load.day_s,
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def record(self, order: RecordingOrder, progress: Progress) -> Recording:
+        """Render one recording into `order.folder`; the same spec and order give the same bytes."""
+        from mimir.cluster.simulated.recorder import record
+
+        return record(self._spec, order, progress)

@@ -1,0 +1,117 @@
+"""Who lives where: pods, service addresses and interfaces of the simulated node, and the entity log they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from mimir.spec.app import AppSpec
+from mimir.spec.cluster import AddressesSpec, SimulatedSpec
+
+NODE, NODE_IF = "node-0", 2
+FIRST_VETH = 5
+FIRST_SERVICE = 0x1000  # service addresses start here in their network, beyond the system's own
+KUBE_DNS, DNS_PORT, API_PORT = "kube-dns", 53, 443
+SYSTEM = "kube-system"
+CLIENTS, RESOLVER = "clients", "resolver"
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One pod: its service, address (as a number) and the node's interface towards it."""
+
+    name: str
+    service: str
+    namespace: str
+    ip: int
+    ifindex: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Addresses of one application on one node; a function of the spec alone."""
+
+    app: AppSpec
+    cluster: SimulatedSpec
+
+    @cached_property
+    def pods(self) -> tuple[Pod, ...]:
+        """System pods first, then the application's, services in the order of the YAML."""
+        wanted = [(KUBE_DNS, SYSTEM, self.cluster.dns.replicas)]
+        wanted += [(n, self.app.namespace, s.replicas) for n, s in self.app.services.items() if s.kind != "external"]
+        first, found = int(self._network("pods").network_address) + 2, []
+        for service, namespace, replicas in wanted:
+            for replica in range(replicas):
+                number = len(found)
+                found.append(Pod(f"{service}-{replica}", service, namespace, first + number, FIRST_VETH + number))
+        return tuple(found)
+
+    def pods_of(self, service: str) -> list[Pod]:
+        """Pods of one service, in order; empty for external ones."""
+        return [pod for pod in self.pods if pod.service == service]
+
+    @cached_property
+    def service_ip(self) -> dict[str, int]:
+        """Service addresses as numbers; external services have their own address here."""
+        base = int(self._network("services").network_address) + FIRST_SERVICE
+        found = {KUBE_DNS: self.number("dns_service")}
+        for i, (name, service) in enumerate(self.app.services.items()):
+            found[name] = int(IPv4Address(service.address)) if service.kind == "external" else base + 7 * i + 1
+        return found
+
+    def number(self, key: str) -> int:
+        """One address of conf/cluster/simulated.yaml as a number; of a network the first."""
+        return int(IPv4Address(getattr(self.cluster.addresses, key).split("/")[0]))
+
+    def client_ip(self, slot: int) -> int:
+        """Address of the user in a slot: the clients' network, without its ends and the attacker's address."""
+        network = self._network("clients")
+        return int(network.network_address) + 1 + slot % max(1, network.num_addresses - 16)
+
+    @cached_property
+    def attacker_ip(self) -> int:
+        """An ordinary client's address that no user has."""
+        network = self._network("clients")
+        return int(network.broadcast_address) - 5
+
+    def _network(self, key: str) -> IPv4Network:
+        return IPv4Network(getattr(self.cluster.addresses, key))
+
+    def host(self, service: str) -> str:
+        """The DNS name clients ask for: a service's short name, or the host of an external one."""
+        spec = self.app.services[service]
+        return spec.host if spec.host else service
+
+    def entities(self, ts: int) -> list[dict[str, Any]]:
+        """Lines of entities.jsonl: everything was there when the recording began."""
+        addresses: AddressesSpec = self.cluster.addresses
+        lines = [_line(ts, "node", NODE, addresses.node)]
+        lines += [_pod_line(ts, pod) for pod in self.pods]
+        lines.append(_line(ts, "service", KUBE_DNS, addresses.dns_service, namespace=SYSTEM, workload=KUBE_DNS,
+                           selector={"app": KUBE_DNS}, ports={str(DNS_PORT): DNS_PORT}))  # fmt: skip
+        lines.append(_line(ts, "service", "kubernetes", addresses.api_service, namespace="default", workload="kubernetes",
+                           ports={str(API_PORT): 8443}))  # fmt: skip
+        for name, service in self.app.services.items():
+            ip = str(IPv4Address(self.service_ip[name]))
+            if service.kind == "external":
+                lines.append(_line(ts, "external", name, ip))
+                continue
+            ports = {str(service.port): service.target_port}
+            node_ports = {str(service.node_port): service.target_port} if service.node_port else {}
+            lines.append(_line(ts, "service", name, ip, namespace=self.app.namespace, workload=name, selector={"app": name},
+                               ports=ports, node_ports=node_ports))  # fmt: skip
+        lines.append(_line(ts, "external", CLIENTS, addresses.clients))
+        lines.append(_line(ts, "external", RESOLVER, addresses.resolver))
+        return lines
+
+
+def _line(ts: int, kind: str, name: str, ip: str, **more: Any) -> dict[str, Any]:
+    empty = {"namespace": "", "workload": "", "labels": {}, "selector": {}, "node": "", "ports": {}, "node_ports": {}}
+    return {"ts": ts, "event": "added", "kind": kind, "name": name, "ip": ip, **empty, **more}
+
+
+def _pod_line(ts: int, pod: Pod) -> dict[str, Any]:
+    return _line(ts, "pod", pod.name, str(IPv4Address(pod.ip)), namespace=pod.namespace, workload=pod.service,
+                 labels={"app": pod.service}, node=NODE)  # fmt: skip

@@ -1,0 +1,85 @@
+"""The leaks of a recording: planned incidents acted out beside the benign traffic, and the ledger of what arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from mimir.cluster.base import RecordingOrder
+from mimir.cluster.simulated.channels import Channels
+from mimir.cluster.simulated.layout import Layout
+from mimir.cluster.simulated.names import Names
+from mimir.cluster.simulated.relay import Relay
+from mimir.cluster.simulated.tables import Rows
+from mimir.cluster.simulated.traffic import Player
+from mimir.cluster.simulated.tunnel import Tunnel
+from mimir.exfiltration.ledger import LedgerEntry
+from mimir.exfiltration.plan import Incident, digest, plan_incidents, stolen_bytes
+from mimir.spec import Spec
+from mimir.units import NS_PER_S
+
+_POINT_NS = NS_PER_S  # points of the ledger are at least this far apart
+
+
+class Leak:
+    """Acts out the incidents of one recording. Its draws are its own: without it the benign packets are the same."""
+
+    def __init__(
+        self, spec: Spec, layout: Layout, order: RecordingOrder, messages: list[bytes], seed: np.random.SeedSequence
+    ):
+        incidents = plan_incidents(spec.exfiltration, order.start_s, order.duration_s, order.entropy)
+        self._recording, self._end_ns = order.name, (order.start_s + order.duration_s) * NS_PER_S
+        channels, player, *own = seed.spawn(2 + len(incidents))
+        names = Names(layout, messages)
+        builder = Channels(layout, names, np.random.default_rng(channels))
+        self._player = Player(layout, names, player)
+        dns = spec.exfiltration.dns
+        self._acts: list[Relay | Tunnel] = [
+            Tunnel(dns, layout, incident, names, self._player, s)
+            if incident.channel == "dns_tunnel" and dns
+            else Relay(spec.exfiltration, layout, incident, builder, self._player, s)
+            for incident, s in zip(incidents, own, strict=True)
+        ]
+
+    def slice(self, until_ns: int) -> list[Rows]:
+        """Packets of everything that leaves a store before `until_ns`; some lie later, none before the last slice's end."""
+        for act in self._acts:
+            act.advance(until_ns)
+        self._player.resolve(np.empty((0, 5), dtype=np.int64))
+        return self._player.take()
+
+    def ledger(self) -> list[LedgerEntry]:
+        """What arrived outside before the recording ended."""
+        return [_entry(act, self._recording, self._end_ns) for act in self._acts]
+
+
+def _entry(act: Relay | Tunnel, recording: str, end_ns: int) -> LedgerEntry:
+    incident = act.incident
+    sizes = incident.message_bytes[: len(act.arrived_ns)]
+    arrived = np.array(act.arrived_ns, dtype=np.int64)
+    whole = arrived < end_ns
+    points = tuple(_points(arrived[whole], np.cumsum(sizes[whole])))
+    start = min(act.left_ns, default=round(incident.start_s * NS_PER_S)) / NS_PER_S
+    received = [act.received(end_ns)] if isinstance(act, Tunnel) else _kept(incident, whole.tolist())
+    return LedgerEntry(
+        incident=incident.name, recording=recording, start=start, end=points[-1][0] if points else start,
+        channel=incident.channel, technique=incident.technique, path_class=incident.path_class, path=incident.path,
+        pods=act.pods, bytes_intended=incident.bytes_intended, bytes_delivered=int(sizes[whole].sum()),
+        sha256_sent=digest(islice(stolen_bytes(incident), len(act.left_ns))), sha256_received=digest(received),
+        delivered=points,
+    )  # fmt: skip
+
+
+def _kept(incident: Incident, whole: list[bool]) -> Iterator[bytes]:
+    return (data for data, there in zip(stolen_bytes(incident), whole, strict=False) if there)
+
+
+def _points(arrived: np.ndarray, total: np.ndarray) -> Iterator[tuple[float, int]]:  # type: ignore[type-arg]
+    """(time, bytes arrived up to then), thinned to about one a second; the last one always."""
+    last_ns = 0
+    for i, (at, count) in enumerate(zip(arrived.tolist(), total.tolist(), strict=True)):
+        if at - last_ns >= _POINT_NS or i == len(arrived) - 1:
+            yield at / NS_PER_S, count
+            last_ns = at

@@ -1,0 +1,81 @@
+"""One recording of the simulated cluster: slice after slice of packets into a capture, and the three logs beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mimir.capture.writer import PcapWriter
+from mimir.cluster.base import Progress, Recording, RecordingOrder
+from mimir.cluster.simulated import frames
+from mimir.cluster.simulated.layout import Layout
+from mimir.cluster.simulated.leak import Leak
+from mimir.cluster.simulated.tables import Rows
+from mimir.cluster.simulated.traffic import Traffic
+from mimir.exfiltration.ledger import write_ledger
+from mimir.files import write_jsonl
+from mimir.spec import Spec
+from mimir.spec.cluster import SimulatedSpec
+from mimir.spec.load import STEPS
+from mimir.units import NS_PER_S
+
+
+def record(spec: Spec, order: RecordingOrder, progress: Progress) -> Recording:
+    """Render a whole recording; the same spec and order give the same bytes. Raises SpecError when incidents do not fit."""
+    assert isinstance(spec.cluster, SimulatedSpec)
+    layout = Layout(spec.app, spec.cluster)
+    start_ns, end_ns = order.start_s * NS_PER_S, (order.start_s + order.duration_s) * NS_PER_S
+    benign, leaking = np.random.SeedSequence(order.entropy).spawn(2)
+    traffic = Traffic(layout, spec.load, start_ns, benign)
+    leak = Leak(spec, layout, order, traffic.messages, leaking) if order.leaking else None
+    capture = order.folder / "capture" / f"{order.name}.pcap"
+    capture.parent.mkdir(parents=True, exist_ok=True)
+    step_ns, rest, packets = int(spec.cluster.slice_s * NS_PER_S), frames.empty(0), 0
+    with PcapWriter(capture, spec.capture.snaplen_bytes, spec.capture.payload) as writer:
+        for begin_ns in range(start_ns, end_ns, step_ns):
+            until_ns = min(begin_ns + step_ns, end_ns)
+            pieces = [rest, *traffic.slice(until_ns), *(leak.slice(until_ns) if leak else [])]
+            ready, rest = _split(pieces, begin_ns, until_ns)
+            for batch in frames.batches(ready, traffic.messages):
+                writer.write(batch)
+            packets += len(ready)
+            progress((until_ns - start_ns) / NS_PER_S, packets)
+        counts = writer.close()
+    folder = order.folder
+    write_jsonl(folder / "entities.jsonl", layout.entities(order.start_s))
+    write_ledger(folder / "truth.jsonl", leak.ledger() if leak else [])
+    write_jsonl(folder / "timeline.jsonl", _timeline(order, traffic, leak))
+    return Recording(
+        captures=(capture,), entities=folder / "entities.jsonl", timeline=folder / "timeline.jsonl", truth=folder / "truth.jsonl",
+        counts={"packets": counts.packets, "bytes": counts.bytes, "sha256": counts.sha256, "dropped": 0},
+    )  # fmt: skip
+
+
+def _split(pieces: list[Rows], begin_ns: int, until_ns: int) -> tuple[Rows, Rows]:
+    """Packets of this slice in order of time, and those that come later."""
+    rows = np.concatenate(pieces)
+    later = rows["ts"] >= until_ns
+    return frames.in_order(rows[~later], begin_ns), rows[later]
+
+
+def _timeline(order: RecordingOrder, traffic: Traffic, leak: Leak | None) -> list[dict[str, Any]]:
+    end_s = order.start_s + order.duration_s
+    events: list[dict[str, Any]] = [{"ts": order.start_s, "event": "recording_started"}]
+    events += [{"ts": ts, "event": "users", "users": users} for ts, users in _steps(order, traffic)]
+    for entry in leak.ledger() if leak else []:
+        events.append({"ts": entry.start, "event": "incident_started", "incident": entry.incident})
+        events.append({"ts": entry.end, "event": "incident_ended", "incident": entry.incident})
+    events.append({"ts": end_s, "event": "recording_ended"})
+    events.sort(key=lambda event: float(event["ts"]))
+    return [{**event, "recording": order.name} for event in events]
+
+
+def _steps(order: RecordingOrder, traffic: Traffic) -> Iterator[tuple[float, int]]:
+    """Times of the day profile's steps within the recording, with the users wanted then."""
+    width_s = traffic.day_s / STEPS
+    number = 0
+    while number * width_s < order.duration_s:
+        yield order.start_s + number * width_s, traffic.population.wanted(number * width_s)
+        number += 1

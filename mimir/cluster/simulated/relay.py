@@ -1,0 +1,145 @@
+"""A leak over TCP: each hop of the path is an exchange on a connection of its own, played like any other call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.apps.graph import allowed_edges
+from mimir.cluster.simulated.channels import Channels, Line
+from mimir.cluster.simulated.layout import Layout
+from mimir.cluster.simulated.tables import (
+    ASKED,
+    CLIENT,
+    DONE,
+    DURATION,
+    LAST,
+    PER_REQUEST,
+    PIN,
+    REPLIED,
+    REQUEST,
+    RESPONSE,
+    SHARED,
+    START,
+    Ints,
+    new_calls,
+)  # fmt: skip
+from mimir.cluster.simulated.traffic import Player
+from mimir.exfiltration.channels import http_relay, raw_tcp
+from mimir.exfiltration.channels.exchange import Hop
+from mimir.exfiltration.paths import OUTSIDE, Carriage
+from mimir.exfiltration.plan import Incident
+from mimir.spec.schema import ExfiltrationSpec
+
+_BUSY_NS, _BUSY_SIGMA = 1_000_000, 0.5  # reading a chunk and handing it to the socket
+_RELAY_NS, _RELAY_SIGMA = 40_000_000, 0.8  # from having a chunk to passing it on: relays poll
+_TRY_NS = 60_000_000  # between two tries to reach the right pod through a service address
+_MISS_BYTES = 160  # a reply "404 Not Found" of a pod without a relay
+
+
+@dataclass
+class Leg:
+    """One hop of one incident: what crosses it, on which connection; `tries` are the pods reached before the right one."""
+
+    hop: Hop
+    line: Line
+    misses: Line
+    client: int
+    server: int
+    tries: NDArray[np.int64]
+
+
+class Relay:
+    """One incident over TCP. `advance(until_ns)` plays the messages that leave the store before `until_ns`."""
+
+    def __init__(
+        self, spec: ExfiltrationSpec, layout: Layout, incident: Incident, channels: Channels, player: Player,
+        seed: np.random.SeedSequence,
+    ):  # fmt: skip
+        self.incident, self._player, self._spec = incident, player, spec
+        self._random = np.random.default_rng(seed)
+        self._layout, self._played = layout, 0
+        chosen = {name: int(self._random.integers(max(1, len(layout.pods_of(name))))) for name in incident.path}
+        self.pods = tuple(self._pod(name, chosen[name]) for name in incident.path)
+        edges = allowed_edges(layout.app)
+        hops = (
+            http_relay.hops(incident, edges, spec.body)
+            if spec.channel == "http_relay"
+            else raw_tcp.hops(incident, edges)
+        )
+        self._legs = [self._leg(hop, chosen, channels) for hop in hops]
+        self.left_ns: list[int] = []
+        self.arrived_ns: list[int] = []
+
+    def advance(self, until_ns: int) -> None:
+        """Play the next messages; afterwards `left_ns` and `arrived_ns` say when each left the store and arrived outside."""
+        due = np.arange(self._played, np.searchsorted(self.incident.message_ns, until_ns))
+        self._played += len(due)
+        start_ns = self.incident.message_ns[due]
+        for number, leg in enumerate(self._legs if len(due) else []):
+            start_ns = np.maximum.accumulate(start_ns + self._search(leg, start_ns, first=bool(due[0] == 0)))
+            calls = self._calls(leg, due, start_ns)
+            self._player.play(leg.line, calls, np.arange(len(due)))
+            pulled = leg.hop.carriage is Carriage.pull
+            if number == 0:
+                self.left_ns += (calls[:, REPLIED] if pulled else calls[:, START]).tolist()
+            there_ns = calls[:, DONE if pulled else ASKED]
+            start_ns = there_ns + (_RELAY_NS * self._random.lognormal(0, _RELAY_SIGMA, len(due))).astype(np.int64)
+            if number == len(self._legs) - 1:
+                self.arrived_ns += (there_ns + self._beyond_ns(leg)).tolist()
+        for leg in self._legs:
+            self._player.sweep(leg.line, until_ns)
+
+    def _calls(self, leg: Leg, due: NDArray[np.int64], start_ns: Ints) -> Ints:
+        calls = new_calls(len(due))
+        calls[:, START], calls[:, CLIENT], calls[:, PIN] = start_ns, leg.client, leg.server
+        calls[:, REQUEST], calls[:, RESPONSE] = leg.hop.request_bytes[due], leg.hop.response_bytes[due]
+        calls[:, DURATION] = _BUSY_NS * self._random.lognormal(0, _BUSY_SIGMA, len(due))
+        calls[-1, LAST] = int(due[-1]) == len(self.incident.message_ns) - 1
+        return calls
+
+    def _search(self, leg: Leg, start_ns: Ints, *, first: bool) -> int:
+        """Tries that reach other pods, before the first message; returns how long they take."""
+        count = len(leg.tries) if first else 0
+        if count:
+            calls = new_calls(count)
+            calls[:, START] = start_ns[0] + _TRY_NS * np.arange(count)
+            calls[:, CLIENT], calls[:, PIN] = leg.client, leg.tries
+            calls[:, REQUEST], calls[:, RESPONSE], calls[:, DURATION] = leg.hop.request_bytes[0], _MISS_BYTES, _BUSY_NS
+            self._player.play(leg.misses, calls, np.arange(count))
+        return count * _TRY_NS
+
+    def _leg(self, hop: Hop, chosen: dict[str, int], channels: Channels) -> Leg:
+        if hop.client == OUTSIDE:
+            address = [self._layout.attacker_ip]
+            line, misses = (channels.from_outside(hop.server, address, p, 1, 0) for p in (SHARED, PER_REQUEST))
+            misses.channel = misses.channel._replace(client_turn=line.channel.client_turn)
+            client = 0
+        else:
+            client = chosen[hop.client]
+            if hop.server == OUTSIDE:
+                sink = self._layout.number("sink")
+                line = misses = channels.to_address(hop.client, sink, self._spec.port or 443)
+            else:
+                line, misses = (channels.between(hop.client, hop.server, p, 1) for p in (SHARED, PER_REQUEST))
+        return Leg(hop, line, misses, client, chosen[hop.server], self._tries(hop, chosen[hop.server]))
+
+    def _tries(self, hop: Hop, right: int) -> NDArray[np.int64]:
+        """Pods a service address leads to before it leads to the right one; only pulls need a particular pod."""
+        count = len(self._layout.pods_of(hop.server))
+        wrong = [i for i in range(count) if i != right]
+        if not wrong or hop.carriage is not Carriage.pull:
+            return np.empty(0, dtype=np.int64)
+        misses = int(self._random.geometric(1 / count)) - 1
+        return np.asarray(self._random.choice(wrong, misses), dtype=np.int64)
+
+    def _beyond_ns(self, leg: Leg) -> int:
+        """Half a round trip from the node to the collector."""
+        channel = leg.line.channel
+        return int(channel.client_turn[0] if leg.hop.client == OUTSIDE else channel.server_turn[0]) // 2
+
+    def _pod(self, service: str, number: int) -> str:
+        pods = self._layout.pods_of(service)
+        return pods[number].name if pods else ""

@@ -1,0 +1,199 @@
+"""Benign traffic of one recording, one time slice at a time: users, their calls, everything in the background."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mimir.apps.calls import CallTrees, compile_calls
+from mimir.apps.graph import service_order
+from mimir.cluster.simulated import expand, frames, play, resolve
+from mimir.cluster.simulated.background import Background
+from mimir.cluster.simulated.channels import Channels, Line, transport_of
+from mimir.cluster.simulated.expand import Content
+from mimir.cluster.simulated.layout import Layout
+from mimir.cluster.simulated.names import Names
+from mimir.cluster.simulated.resolve import AT, NAME, POD
+from mimir.cluster.simulated.tables import (
+    CLIENT,
+    DELAY,
+    EDGE,
+    ENDPOINT,
+    LAST,
+    PARENT,
+    PUSHED,
+    REQUEST,
+    RESPONSE,
+    SERVER,
+    START,
+    Ints,
+    Rows,
+    new_calls,
+)  # fmt: skip
+from mimir.load.draws import state_of
+from mimir.load.population import Population
+from mimir.spec.app import OUTSIDE
+from mimir.spec.load import LoadSpec
+
+_DNS_PACKETS = 64  # most packets one look-up can cause: 4 names × 2 questions × (4 + 4)
+
+
+class Player:
+    """Turns call tables into packets and collects the look-ups that opening connections needs."""
+
+    def __init__(self, layout: Layout, names: Names, seed: np.random.SeedSequence):
+        packets, dns = seed.spawn(2)
+        self._tcp, self._names = transport_of(layout.cluster.transport), names
+        self._random, self._dns_random = state_of(packets), state_of(dns)
+        self._resolver = resolve.resolver_of(layout)
+        self._cached = np.zeros((0, 0), dtype=np.int64)
+        self.pieces: list[Rows] = []
+        self._lookups: list[Ints] = []
+
+    def play(self, line: Line, calls: Ints, order: Ints) -> None:
+        """Play calls (rows `order`, by START) on a line; what was found out stands in the table afterwards."""
+        if not len(order):
+            return
+        room = play.packets_at_most(calls[order][:, [REQUEST, RESPONSE]], self._tcp.segment_bytes)
+        out, lookups = frames.empty(room + 20 * line.pools.size), np.empty((len(order), 2), dtype=np.int64)
+        used, looked = play.play(
+            out, 0, calls, order, line.channel, line.pools, line.ports, line.known, lookups, self._tcp, self._random
+        )
+        self.pieces.append(out[:used].copy())
+        if looked:
+            asked = np.full((looked, 5), -1, dtype=np.int64)
+            asked[:, AT], asked[:, POD] = lookups[:looked, 0], np.array(line.pods)[lookups[:looked, 1]]
+            asked[:, NAME] = line.channel.name
+            self._lookups.append(asked)
+
+    def sweep(self, line: Line, until_ns: int) -> None:
+        """End of a slice for the connections of a line."""
+        out = frames.empty(20 * line.pools.size)
+        used = play.sweep(out, 0, line.channel, line.pools, until_ns)
+        self.pieces.append(out[:used].copy())
+
+    def resolve(self, lookups: Ints) -> Ints:
+        """Play look-ups, those of opened connections included; returns when each of `lookups` left the node (0: never)."""
+        everything = np.concatenate([lookups, *self._lookups])
+        self._lookups = []
+        order = np.argsort(everything[:, AT], kind="stable")
+        if self._cached.shape[1] < self._names.outside:
+            self._cached = np.zeros((len(self._resolver.servers), self._names.outside), dtype=np.int64)
+        left = np.zeros(len(order), dtype=np.int64)
+        out = frames.empty(_DNS_PACKETS * len(order))
+        sizes = np.array([len(message) for message in self._names.messages])
+        used = resolve.resolve(
+            out,
+            0,
+            everything[order],
+            self._names.questions(),
+            sizes,
+            self._cached,
+            self._resolver,
+            self._dns_random,
+            left,
+        )
+        self.pieces.append(out[:used].copy())
+        back = np.empty_like(left)
+        back[order] = left
+        return back[: len(lookups)]
+
+    def take(self) -> list[Rows]:
+        """All packets since the last call."""
+        pieces, self.pieces = self.pieces, []
+        return pieces
+
+
+class Traffic:
+    """`slice(until_ns)` gives the packets of everything that begins before `until_ns` and was not given yet."""
+
+    def __init__(self, layout: Layout, load: LoadSpec, start_ns: int, seed: np.random.SeedSequence):
+        users, calls, content, channels, background, player = seed.spawn(6)
+        app = layout.app
+        self.layout, self._now_ns, self.day_s = layout, start_ns, load.day_s
+        self._trees: CallTrees = compile_calls(app)
+        self._model = expand.model_of(self._trees)
+        self._entry = [
+            self._trees.endpoints.index(f"{app.users.entry}:{e}") for e in app.services[app.users.entry].endpoints
+        ]
+        self.population = Population(app, load, start_ns, self._response_s(), users)
+        self.messages: list[bytes] = []  # DNS messages that packets point to; a leak adds its own
+        names = Names(layout, self.messages)
+        builder = Channels(layout, names, np.random.default_rng(channels))
+        self._lines = [builder.edge(edge, self.population.slots) for edge in app.edges]
+        self._background = Background(layout, names, builder, start_ns, np.random.default_rng(background))
+        self._player = Player(layout, names, player)
+        self._random, self._content_random = state_of(calls), np.random.default_rng(content)
+        self._collections = np.array([*app.collections.values(), 0], dtype=np.int64)
+        self._content = self._content_random.standard_normal(len(app.services))
+        rank = {name: i for i, name in enumerate([OUTSIDE, *service_order(app)])}
+        self._edge_order = sorted(range(len(app.edges)), key=lambda i: rank[app.edges[i].client])
+        self._overhead = np.array([line.channel.overhead_ns for line in self._lines])
+
+    def slice(self, until_ns: int) -> list[Rows]:
+        """Packets, in pieces, unordered; some lie after `until_ns`, none before the last slice's end."""
+        calls = self._expand(until_ns)
+        for edge in self._edge_order:
+            self._play_edge(edge, calls)
+        for beat in self._background.beats:
+            due = self._background.calls(beat, until_ns)
+            self._player.play(beat.line, due, np.arange(len(due)))
+        for line in [*self._lines, *(beat.line for beat in self._background.beats)]:
+            self._player.sweep(line, until_ns)
+        self._player.resolve(self._background.lookups(until_ns))
+        self._now_ns = until_ns
+        return self._player.take()
+
+    def _expand(self, until_ns: int) -> Ints:
+        requests = self.population.until(until_ns)
+        endpoints = np.array(self._entry)[requests.endpoint]
+        calls = new_calls(int(self._trees.largest[endpoints].sum()))
+        roots = len(endpoints)
+        outside = [e.client for e in self.layout.app.edges].index(OUTSIDE)
+        calls[:roots, START], calls[:roots, CLIENT] = requests.ts_ns, requests.user
+        calls[:roots, ENDPOINT], calls[:roots, EDGE], calls[:roots, LAST] = endpoints, outside, requests.last
+        content = Content(self._common(until_ns), self.layout.cluster.content_share, self._now_ns)
+        used = expand.expand(calls, roots, self._model, self._collections, content, self._overhead, self._random)
+        return calls[:used]
+
+    def _play_edge(self, edge: int, calls: Ints) -> None:
+        """Calls of one edge; who calls is known by now, because edges are played in the order of the call graph."""
+        rows = np.flatnonzero(calls[:, EDGE] == edge)
+        if not len(rows):
+            return
+        app, line = self.layout.app, self._lines[edge]
+        parents = calls[rows, PARENT]
+        inner = rows[parents >= 0]
+        if len(inner):
+            parent = calls[inner, PARENT]
+            calls[inner, START] += calls[parent, DELAY]
+            served_by = np.array(list(app.services).index(app.edges[edge].client))
+            own = self._trees.service[calls[parent, ENDPOINT]] == served_by
+            consumers = self._content_random.integers(0, len(line.channel.client_ip), len(inner))
+            calls[inner, CLIENT] = np.where(own, calls[parent, SERVER], consumers)
+        rows = rows[np.argsort(calls[rows, START], kind="stable")]
+        calls[rows, PUSHED] = self._trees.pushed[calls[rows, ENDPOINT]]
+        self._player.play(line, calls, rows)
+        if len(inner):
+            calls[inner, DELAY] += calls[calls[inner, PARENT], DELAY]
+
+    def _common(self, until_ns: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        """Drift of the content, one row a minute: an autoregressive process of variance 1 for each service."""
+        memory = self.layout.cluster.content_memory
+        minutes = []
+        for _ in range(-(-(until_ns - self._now_ns) // 60_000_000_000)):
+            fresh = self._content_random.standard_normal(len(self._content))
+            self._content = memory * self._content + np.sqrt(1 - memory**2) * fresh
+            minutes.append(self._content)
+        return np.array(minutes)
+
+    def _response_s(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """What requests of the entry service usually take: own times of the whole tree, one after the other."""
+        usual = np.exp(self._trees.busy[:, 0]) / 1e9
+        for _ in range(len(self.layout.app.services)):
+            total = np.exp(self._trees.busy[:, 0]) / 1e9
+            callers = np.repeat(np.arange(len(total)), np.diff(self._trees.first_call))
+            waited = self._trees.stage >= 0
+            share = self._trees.probability * self._trees.count.mean(axis=1) * waited
+            np.add.at(total, callers, share * (usual[self._trees.target] + 0.001))
+            usual = total
+        return usual[self._entry]

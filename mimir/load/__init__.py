@@ -1,0 +1,1 @@
+"""Who asks for what when: day profiles, behaviour mixes, sessions. Pure and seeded."""

@@ -1,0 +1,82 @@
+"""What users do as a table of steps that a loop can walk: repetitions unrolled, choices as jumps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.spec.app import AppSpec, RepeatSpec, StepSpec
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Steps of all behaviours, one after the other (S rows); behaviour `b` is rows `first[b] … first[b + 1] - 1`.
+
+    At step `i`, with probability `leave[i]` go on at `jump[i]` (a row, or the end of the behaviour); otherwise wait and request.
+    """
+
+    behaviours: tuple[str, ...]
+    first: NDArray[np.int64]  # (B + 1,)
+    wait_s: NDArray[np.float64]  # (S, 2) low, high
+    request: NDArray[np.int64]  # (S,) number of the entry service's endpoint, in the order of its YAML
+    leave: NDArray[np.float64]  # (S,)
+    jump: NDArray[np.int64]  # (S,)
+
+    def mean_s(self, behaviour: str) -> float:
+        """Expected duration of one pass, waiting only."""
+        b = self.behaviours.index(behaviour)
+        begin, end = int(self.first[b]), int(self.first[b + 1])
+        reach = np.zeros(end - begin + 1)
+        reach[0], total = 1.0, 0.0
+        for i in range(begin, end):
+            here = reach[i - begin]
+            total += here * (1 - self.leave[i]) * float(self.wait_s[i].mean())
+            reach[i - begin + 1] += here * (1 - self.leave[i])
+            reach[self.jump[i] - begin] += here * self.leave[i]
+        return total
+
+
+def compile_behaviours(app: AppSpec) -> Programs:
+    """Programs of a checked application's users.
+
+    A repetition of [low, high] is unrolled `high` times; before pass k (counted from 0, k ≥ low) it is left with probability
+    1 / (high − k + 1), which makes every number of passes from low to high equally likely.
+    """
+    endpoints = {name: i for i, name in enumerate(app.services[app.users.entry].endpoints)}
+    first, rows = [0], []
+    for items in app.users.behaviours.values():
+        for item in items:
+            rows += (
+                _repeat(item, len(rows), endpoints)
+                if isinstance(item, RepeatSpec)
+                else [_step(item, len(rows), endpoints)]
+            )
+        first.append(len(rows))
+    table = np.array(rows, dtype=np.float64)
+    return Programs(
+        behaviours=tuple(app.users.behaviours),
+        first=np.array(first),
+        wait_s=table[:, 0:2].copy(),
+        request=table[:, 2].astype(np.int64),
+        leave=table[:, 3].copy(),
+        jump=table[:, 4].astype(np.int64),
+    )
+
+
+def _step(step: StepSpec, row: int, endpoints: dict[str, int]) -> list[float]:
+    return [*step.wait_s, endpoints[step.request], 1 - step.probability, row + 1]
+
+
+def _repeat(item: RepeatSpec, row: int, endpoints: dict[str, int]) -> list[list[float]]:
+    """A row of request -1 decides before each optional pass whether to leave; then the steps of the pass."""
+    low, high = item.repeat
+    end = row + high * len(item.steps) + (high - low)
+    rows: list[list[float]] = []
+    for k in range(high):
+        if k >= low:
+            rows.append([0, 0, -1, 1 / (high - k + 1), end])
+        for step in item.steps:
+            rows.append(_step(step, row + len(rows), endpoints))
+    return rows
