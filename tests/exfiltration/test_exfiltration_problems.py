@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from exfiltration_samples import CONF, EDGES, SERVICES, scenario, tunnel
 
 from mimir.exfiltration.validate import problems
@@ -19,6 +20,19 @@ def texts(spec: ExfiltrationSpec, duration_s: float | None = 7200) -> list[str]:
 def test_every_option_is_fine_and_named_as_its_file(option: str) -> None:
     assert texts(scenario(option)) == []
     assert scenario(option).name == option
+
+
+@pytest.mark.parametrize("option", sorted(path.stem for path in CONF.glob("*.yaml")))
+def test_every_option_can_be_acted_out_in_sock_shop_and_is_documented(option: str) -> None:
+    app = yaml.safe_load((CONF.parent / "app" / "sockshop.yaml").read_text(encoding="utf-8"))
+    edges = [(edge["client"], edge["server"]) for edge in app["edges"]]
+    spec = scenario(option)
+    assert problems(spec, app["services"], edges, 7200) == []
+    page = (CONF.parents[1] / "docs" / "concepts" / "exfiltration.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{option}` |")]
+    assert spec.technique in row
+    assert f" {spec.rate_bytes_per_min:,.0f} |" in row
+    assert option == "none" or f"`{spec.channel}`" in row
 
 
 @pytest.mark.parametrize(
