@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from mimir.capture import decode as d
+from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6
 from mimir.capture.link import NAMES as LINK_NAMES
 
 #: IP protocols and ethertypes with a name of their own in reports
 PROTOCOL_NAMES = {
-    1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 41: "6in4", 47: "gre", 50: "esp", 51: "ah", 58: "icmp6", 89: "ospf",
-    103: "pim", 112: "vrrp", 132: "sctp",
+    1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 41: "6in4", 47: "gre", 50: "esp", 51: "ah", 58: "icmp6",
+    89: "ospf", 103: "pim", 112: "vrrp", 132: "sctp",
 }  # fmt: skip
 ETHERTYPE_NAMES = {0x0806: "arp", 0x8847: "mpls", 0x88CC: "lldp", 0x8863: "pppoe", 0x8864: "pppoe", 0x888E: "eapol"}
 
@@ -78,8 +79,9 @@ class CaptureCounts:
         sums = tally.sums.tolist()
         self.files += 1
         for name, index in (
-            ("packets", d.PACKETS), ("rows", d.ROWS), ("bytes", d.WIRE_BYTES), ("row_bytes", d.ROW_BYTES), ("captured_bytes", d.CAPTURED_BYTES),
-            ("truncated", d.CUT_SHORT), ("without_time", d.NO_TIME_STAMP), ("fragments", d.FRAGMENTS),
+            ("packets", d.PACKETS), ("rows", d.ROWS), ("bytes", d.WIRE_BYTES), ("row_bytes", d.ROW_BYTES),
+            ("captured_bytes", d.CAPTURED_BYTES), ("truncated", d.CUT_SHORT), ("without_time", d.NO_TIME_STAMP),
+            ("fragments", d.FRAGMENTS),
         ):  # fmt: skip
             setattr(self, name, getattr(self, name) + sums[index])
         if sums[d.PACKETS] > sums[d.NO_TIME_STAMP]:
@@ -97,7 +99,7 @@ class CaptureCounts:
         for number in np.flatnonzero(tally.protocols).tolist():
             _increase(self.protocols, PROTOCOL_NAMES.get(number, f"ip proto {number}"), tally.protocols[number])
         for number in np.flatnonzero(tally.ethertypes).tolist():
-            if number not in (d.ETHERTYPE_IPV4, d.ETHERTYPE_IPV6):
+            if number not in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
                 name = ETHERTYPE_NAMES.get(number, f"ethertype 0x{number:04x}")
                 _increase(self.protocols, name, tally.ethertypes[number])
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes
-from mimir.capture.jit import kernel
-from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, UNSUPPORTED_LINK, link_layer
+from mimir.capture.jit import Int, kernel
+from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, TRUNCATED_LINK, UNSUPPORTED_LINK, link_layer
 from mimir.capture.network import FIRST_FRAGMENT, LATER_FRAGMENT, WHOLE, Packet, decode_ip
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
 from mimir.capture.pcapng import NO_TIME, next_block
@@ -31,8 +31,8 @@ REASON_NAMES = (
 SKIP_COUNT, SKIP_BYTES, SKIP_FIRST = 0, 1, 2
 #: indices of `Tally.sums`
 (
-    PACKETS, CAPTURED_BYTES, WIRE_BYTES, ROWS, ROW_BYTES, CUT_SHORT, FIRST_NS, LAST_NS, FRAGMENTS, TAGGED, DNS53, NO_TIME_STAMP,
-    PREVIOUS_NS, DATA_USED, IP4, IP6, SUMS,
+    PACKETS, CAPTURED_BYTES, WIRE_BYTES, ROWS, ROW_BYTES, CUT_SHORT, FIRST_NS, LAST_NS, FRAGMENTS, TAGGED, DNS53,
+    NO_TIME_STAMP, PREVIOUS_NS, DATA_USED, IP4, IP6, SUMS,
 ) = range(17)  # fmt: skip
 FRAGMENT_SLOTS = 4096
 MAX_DNS_BYTES = 65_535
@@ -75,25 +75,45 @@ class Tally(NamedTuple):
 
 def new_columns(rows: int, data_bytes: int) -> Columns:
     """Uninitialised columns for `rows` rows and `data_bytes` bytes of DNS messages."""
-    shapes = Columns.__annotations__
-    dtypes = (
-        np.int64, np.uint64, np.uint64, np.uint8, np.uint16, np.uint16, np.uint32, np.uint32, np.uint32, np.uint8, np.uint32,
-        np.uint32, np.uint16, np.int32, np.uint8, np.int64, np.uint16,
-    )  # fmt: skip
-    sizes = [(rows, 2) if name in ("src", "dst") else (rows,) for name in shapes if name != "data"]
-    return Columns(*(np.empty(s, d) for s, d in zip(sizes, dtypes, strict=True)), np.empty(data_bytes, np.uint8))
+    return Columns(
+        ts_ns=np.empty(rows, np.int64),
+        src=np.empty((rows, 2), np.uint64),
+        dst=np.empty((rows, 2), np.uint64),
+        proto=np.empty(rows, np.uint8),
+        sport=np.empty(rows, np.uint16),
+        dport=np.empty(rows, np.uint16),
+        frame_bytes=np.empty(rows, np.uint32),
+        ip_bytes=np.empty(rows, np.uint32),
+        payload_bytes=np.empty(rows, np.uint32),
+        tcp_flags=np.empty(rows, np.uint8),
+        tcp_seq=np.empty(rows, np.uint32),
+        tcp_ack=np.empty(rows, np.uint32),
+        ip_id=np.empty(rows, np.uint16),
+        ifindex=np.empty(rows, np.int32),
+        direction=np.empty(rows, np.uint8),
+        dns_offset=np.empty(rows, np.int64),
+        dns_bytes=np.empty(rows, np.uint16),
+        data=np.empty(data_bytes, np.uint8),
+    )
 
 
 def new_tally() -> Tally:
     """All zero; no first and last time yet."""
     sums, skipped = np.zeros(SUMS, np.int64), np.zeros((REASONS, 3), np.int64)
     sums[FIRST_NS], sums[LAST_NS], skipped[:, SKIP_FIRST] = 2**63 - 1, NO_TIME, -1
-    ports = [np.zeros(n, np.int64) for n in (256, 65536, 65536)]
-    return Tally(sums, skipped, *ports, np.zeros(FRAGMENT_SLOTS, np.uint64), np.zeros(FRAGMENT_SLOTS, np.uint32))
+    return Tally(
+        sums=sums,
+        skipped=skipped,
+        protocols=np.zeros(1 << 8, np.int64),
+        ethertypes=np.zeros(1 << 16, np.int64),
+        linktypes=np.zeros(1 << 16, np.int64),
+        fragment_keys=np.zeros(FRAGMENT_SLOTS, np.uint64),
+        fragment_ports=np.zeros(FRAGMENT_SLOTS, np.uint32),
+    )
 
 
 @kernel
-def skip(tally: Tally, reason: int, wire: int, offset: int) -> None:
+def skip(tally: Tally, reason: Int, wire: Int, offset: Int) -> None:
     """Count a packet that does not become a row."""
     if tally.skipped[reason, SKIP_COUNT] == 0:
         tally.skipped[reason, SKIP_FIRST] = offset
@@ -102,7 +122,7 @@ def skip(tally: Tally, reason: int, wire: int, offset: int) -> None:
 
 
 @kernel
-def fragment_ports(tally: Tally, p: Packet) -> tuple[int, int]:
+def fragment_ports(tally: Tally, p: Packet) -> tuple[Int, Int]:
     """Ports of a fragment: the first one leaves them behind for later ones (a slot per hash, newest datagram wins)."""
     key = (p.src_low * np.uint64(0x9E3779B97F4A7C15)) ^ (p.dst_low * np.uint64(0xC2B2AE3D27D4EB4F))
     key ^= p.src_high ^ (p.dst_high << np.uint64(1)) ^ np.uint64((p.fragment << 8) | p.proto)
@@ -119,7 +139,7 @@ def fragment_ports(tally: Tally, p: Packet) -> tuple[int, int]:
 
 
 @kernel
-def count_record(tally: Tally, ts_ns: int, captured: int, wire: int, linktype: int) -> int:
+def count_record(tally: Tally, ts_ns: Int, captured: Int, wire: Int, linktype: Int) -> Int:
     """Count one record; returns its time, or the previous record's when it has none."""
     sums = tally.sums
     sums[PACKETS] += 1
@@ -138,7 +158,7 @@ def count_record(tally: Tally, ts_ns: int, captured: int, wire: int, linktype: i
 
 
 @kernel
-def copy_dns(buf: Bytes, p: Packet, end: int, out: Columns, row: int, used: int) -> int:
+def copy_dns(buf: Bytes, p: Packet, end: Int, out: Columns, row: Int, used: Int) -> Int:
     """Copy the captured part of a DNS message behind the others; returns the bytes used."""
     start = p.transport + 8
     size = min(end - start, p.payload_bytes, MAX_DNS_BYTES)
@@ -151,7 +171,7 @@ def copy_dns(buf: Bytes, p: Packet, end: int, out: Columns, row: int, used: int)
 
 
 @kernel
-def write_row(out: Columns, row: int, p: Packet, ts_ns: int, wire: int, ifindex: int, direction: int) -> None:
+def write_row(out: Columns, row: Int, p: Packet, ts_ns: Int, wire: Int, ifindex: Int, direction: Int) -> None:
     """One packet into row `row`."""
     out.ts_ns[row] = ts_ns
     out.src[row, 0], out.src[row, 1] = p.src_high, p.src_low
@@ -177,16 +197,8 @@ def decode_frame(
     if ethertype != ETHERTYPE_IPV4 and ethertype != ETHERTYPE_IPV6:
         if ethertype >= 0:
             tally.ethertypes[ethertype] += 1
-        reason = NOT_IP
-        if ethertype < 0:
-            reason = (
-                UNSUPPORTED_LINK_TYPE
-                if ethertype == UNSUPPORTED_LINK
-                else LINK_TRUNCATED
-                if ethertype == -2
-                else NOT_IP
-            )
-        skip(tally, reason, wire, offset)
+        reason = UNSUPPORTED_LINK_TYPE if ethertype == UNSUPPORTED_LINK else NOT_IP
+        skip(tally, LINK_TRUNCATED if ethertype == TRUNCATED_LINK else reason, wire, offset)
         return row
     tally.ethertypes[ethertype] += 1
     p = decode_ip(buf, at, end, wire - (at - frame))

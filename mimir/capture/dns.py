@@ -8,7 +8,7 @@ import numpy as np
 
 from mimir.capture.batch import PacketBatch
 from mimir.capture.fields import Bytes, be16
-from mimir.capture.jit import kernel
+from mimir.capture.jit import Int, kernel
 
 HEADER_BYTES = 12
 MAX_NAME_BYTES = 255
@@ -16,7 +16,7 @@ MAX_LABELS = 128
 
 
 @kernel
-def query_of(data: Bytes, at: int, size: int) -> tuple[int, int]:
+def query_of(data: Bytes, at: Int, size: Int) -> tuple[Int, Int]:
     """DNS message → (1 if it is a query with a question, bytes of the first question's name as text).
 
     The text has its dots but no last one. Of a name that was not captured in full, the captured bytes count.

@@ -6,11 +6,17 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numba
 
 F = TypeVar("F", bound=Callable[..., object])
+#: what kernels compute with; numba infers the machine types, Python's own cannot tell them apart
+Int: TypeAlias = Any  #: int64
+U64: TypeAlias = Any  #: uint64
+Flag: TypeAlias = Any  #: bool
+Record: TypeAlias = Any  #: one element of a structured array, by reference
+Records: TypeAlias = Any  #: a structured array
 
 
 @cache
@@ -29,12 +35,11 @@ def kernel(function: F) -> F:
     machine code behind: the stamp of the cache file is widened to all sources of the package. Where no cache folder
     can be written, the function is compiled in every process.
     """
-    compile_ = numba.njit(nogil=True, cache=True, error_model="numpy")
     try:
-        compiled = compile_(function)
+        compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba: "no locator available"
-        return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
-    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+        return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
+    file: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(file, "_source_stamp"):
         file._source_stamp = (file._source_stamp, _sources_digest(Path(function.__code__.co_filename).parent))
-    return compiled  # type: ignore[no-any-return]
+    return cast(F, compiled)

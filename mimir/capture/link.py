@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mimir.capture.fields import Bytes, be16, be32, le32
-from mimir.capture.jit import kernel
+from mimir.capture.jit import Int, kernel
 
 NULL, ETHERNET, RAW_OLD, RAW_BSD, RAW, LOOP, SLL, IPV4, IPV6, SLL2 = 0, 1, 12, 14, 101, 108, 113, 228, 229, 276
 NAMES = {
@@ -30,7 +30,7 @@ UNSUPPORTED_LINK, TRUNCATED_LINK, NO_ETHERTYPE = -1, -2, -3
 
 
 @kernel
-def link_layer(buf: Bytes, at: int, end: int, linktype: int) -> tuple[int, int, int, int, int]:
+def link_layer(buf: Bytes, at: Int, end: Int, linktype: Int) -> tuple[Int, Int, Int, Int, Int]:
     """Frame at `buf[at:end]` → (ethertype or a negative reason, offset of the payload, tags, ifindex, direction)."""
     if linktype == ETHERNET:
         if end - at < 14:
@@ -47,7 +47,7 @@ def link_layer(buf: Bytes, at: int, end: int, linktype: int) -> tuple[int, int, 
             return TRUNCATED_LINK, at, 0, -1, 255
         ethertype, offset, tags = unwrap(buf, at + 16, end, be16(buf, at + 14))
         return ethertype, offset, tags, -1, np.int64(buf[at + 1])
-    if linktype == NULL or linktype == LOOP:
+    if linktype in (NULL, LOOP):
         if end - at < 4:
             return TRUNCATED_LINK, at, 0, -1, 255
         return family_ethertype(be32(buf, at), le32(buf, at)), at + 4, 0, -1, 255
@@ -57,7 +57,7 @@ def link_layer(buf: Bytes, at: int, end: int, linktype: int) -> tuple[int, int, 
 
 
 @kernel
-def family_ethertype(big: int, little: int) -> int:
+def family_ethertype(big: Int, little: Int) -> Int:
     """BSD address family (byte order of the capturing host) → ethertype."""
     family = big if big < little else little
     if family == 2:
@@ -68,7 +68,7 @@ def family_ethertype(big: int, little: int) -> int:
 
 
 @kernel
-def ip_ethertype(buf: Bytes, at: int, end: int) -> int:
+def ip_ethertype(buf: Bytes, at: Int, end: Int) -> Int:
     """Version nibble of a bare IP packet → ethertype."""
     if at >= end:
         return TRUNCATED_LINK
@@ -81,9 +81,9 @@ def ip_ethertype(buf: Bytes, at: int, end: int) -> int:
 
 
 @kernel
-def unwrap(buf: Bytes, at: int, end: int, ethertype: int) -> tuple[int, int, int]:
+def unwrap(buf: Bytes, at: Int, end: Int, ethertype: Int) -> tuple[Int, Int, Int]:
     """Step over VLAN tags, SNAP, MPLS labels and PPPoE → (ethertype or a negative reason, offset, VLAN tags)."""
-    if ethertype == ETHERTYPE_IPV4 or ethertype == ETHERTYPE_IPV6:
+    if ethertype in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
         return ethertype, at, 0
     tags = 0
     while ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100 or ethertype == 0x9200:
@@ -106,7 +106,7 @@ def unwrap(buf: Bytes, at: int, end: int, ethertype: int) -> tuple[int, int, int
 
 
 @kernel
-def llc(buf: Bytes, at: int, end: int, tags: int) -> tuple[int, int, int]:
+def llc(buf: Bytes, at: Int, end: Int, tags: Int) -> tuple[Int, Int, Int]:
     """802.2: a SNAP header carries an ethertype, everything else is no IP."""
     if end - at >= 8 and buf[at] == 0xAA and buf[at + 1] == 0xAA and buf[at + 2] == 3:
         if buf[at + 3] == 0 and buf[at + 4] == 0 and buf[at + 5] == 0:
@@ -117,7 +117,7 @@ def llc(buf: Bytes, at: int, end: int, tags: int) -> tuple[int, int, int]:
 
 
 @kernel
-def mpls(buf: Bytes, at: int, end: int, ethertype: int, tags: int) -> tuple[int, int, int]:
+def mpls(buf: Bytes, at: Int, end: Int, ethertype: Int, tags: Int) -> tuple[Int, Int, Int]:
     """Skip the label stack; the version nibble tells whether IP follows."""
     while end - at >= 4:
         bottom = buf[at + 2] & 1

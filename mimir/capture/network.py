@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mimir.capture.fields import Bytes, be16, be32, be64
-from mimir.capture.jit import kernel
+from mimir.capture.jit import Int, kernel
 
 #: what `decode_ip` says about a packet; negative: no row
 WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT = 0, 1, 2
@@ -26,7 +26,7 @@ class Packet(NamedTuple):
     src_low: np.uint64
     dst_high: np.uint64
     dst_low: np.uint64
-    proto: int
+    proto: Int
     sport: int
     dport: int
     ip_bytes: int
@@ -40,14 +40,14 @@ class Packet(NamedTuple):
 
 
 @kernel
-def no_packet(status: int) -> Packet:
+def no_packet(status: Int) -> Packet:
     """A packet that cannot become a row, with the reason."""
     zero = np.uint64(0)
     return Packet(status, zero, zero, zero, zero, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1)
 
 
 @kernel
-def decode_ip(buf: Bytes, at: int, end: int, wire: int) -> Packet:
+def decode_ip(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     """IP packet at `buf[at:end]`, of which `wire` bytes were on the wire."""
     if at >= end:
         return no_packet(TRUNCATED_IP)
@@ -60,7 +60,7 @@ def decode_ip(buf: Bytes, at: int, end: int, wire: int) -> Packet:
 
 
 @kernel
-def decode_ipv4(buf: Bytes, at: int, end: int, wire: int) -> Packet:
+def decode_ipv4(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     """A total length of 0 means the card cut it up later (segmentation offload): the frame's length counts."""
     if end - at < 20:
         return no_packet(TRUNCATED_IP)
@@ -92,7 +92,7 @@ def decode_ipv4(buf: Bytes, at: int, end: int, wire: int) -> Packet:
 
 
 @kernel
-def decode_ipv6(buf: Bytes, at: int, end: int, wire: int) -> Packet:
+def decode_ipv6(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     """A payload length of 0 means a jumbogram or segmentation offload: the frame's length counts."""
     if end - at < 40:
         return no_packet(TRUNCATED_IP)
@@ -111,9 +111,10 @@ def decode_ipv6(buf: Bytes, at: int, end: int, wire: int) -> Packet:
 
 
 @kernel
-def extension_headers(buf: Bytes, at: int, end: int, proto: int) -> tuple[int, int, int, int]:
+def extension_headers(buf: Bytes, at: Int, end: Int, proto: Int) -> tuple[Int, Int, Int, Int]:
     """Walk the chain → (protocol, offset of its header, fragment status, fragment identification)."""
     status, identification = WHOLE, 0
+    step: Int
     for _ in range(MAX_EXTENSION_HEADERS):
         if proto == 44:
             if end - at < 8:
@@ -144,8 +145,8 @@ def extension_headers(buf: Bytes, at: int, end: int, proto: int) -> tuple[int, i
 
 @kernel
 def transport(
-    buf: Bytes, at: int, end: int, left: int, proto: int, later: bool
-) -> tuple[int, int, int, int, int, int, int]:
+    buf: Bytes, at: Int, end: Int, left: Int, proto: Int, later: bool
+) -> tuple[Int, Int, Int, Int, Int, Int, Int]:
     """Transport header at `buf[at:end]`, `left` bytes on the wire → sport, dport, payload, flags, seq, ack, offset."""
     if later:
         return 0, 0, left, 0, 0, 0, -1

@@ -7,12 +7,13 @@ bytes per record. Before version 2.3 the two lengths of a record stood in the ot
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes, u32
-from mimir.capture.jit import kernel
+from mimir.capture.jit import Int, kernel
 from mimir.errors import CaptureError
 
 HEADER_BYTES = 24
@@ -29,18 +30,19 @@ KIND_PCAP, KIND_PCAPNG = 0, 1
 
 def parse_header(path: Path, head: bytes) -> NDArray[np.int64]:
     """First 24 bytes of a pcap file → format array. Raises CaptureError when the file is not a usable pcap."""
+    order: Literal["little", "big"]
     for order in ("little", "big"):
-        magic = int.from_bytes(head[:4], order)  # type: ignore[arg-type]
+        magic = int.from_bytes(head[:4], order)
         if magic in MAGICS:
             break
     if len(head) < HEADER_BYTES:
         raise CaptureError(path, f"the pcap file header needs {HEADER_BYTES} bytes, {len(head)} are there", len(head))
-    major, minor = (int.from_bytes(head[i : i + 2], order) for i in (4, 6))  # type: ignore[arg-type]
+    major, minor = (int.from_bytes(head[i : i + 2], order) for i in (4, 6))
     if (major, minor) == (0x0200, 0x0400):  # written by a tool with the wrong byte order
         major, minor = 2, 4
     if major != 2 and (major, minor) != (543, 0):
         raise CaptureError(path, f"pcap version {major}.{minor} is not supported (2.x is)", 4)
-    link = int.from_bytes(head[20:24], order)  # type: ignore[arg-type]
+    link = int.from_bytes(head[20:24], order)
     if link & 0x03FF_0000:
         raise CaptureError(path, f"the reserved bits of the pcap link type are set (0x{link:08x})", 20)
     ns_per_unit, record_header = MAGICS[magic]
@@ -50,7 +52,7 @@ def parse_header(path: Path, head: bytes) -> NDArray[np.int64]:
 
 
 @kernel
-def next_record(buf: Bytes, at: int, end: int, fmt: NDArray[np.int64]) -> tuple[int, int, int, int, int, int, int, int]:
+def next_record(buf: Bytes, at: Int, end: Int, fmt: NDArray[np.int64]) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int]:
     """Record at `at` → (status, next record, frame offset, captured, original, time in ns, interface, link type).
 
     For MORE, the second value is how many bytes from `at` are needed.

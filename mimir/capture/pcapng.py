@@ -6,12 +6,13 @@ Format: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng (blocks SHB, ID
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes, u16, u32
-from mimir.capture.jit import kernel
+from mimir.capture.jit import Int, kernel
 from mimir.capture.pcap import (
     BIG,
     BLOCK,
@@ -27,6 +28,7 @@ from mimir.capture.pcap import (
 )
 from mimir.errors import CaptureError
 
+Order: TypeAlias = Literal["little", "big"]
 SECTION, INTERFACE, PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 #: longer blocks are stepped over (name tables, decryption secrets) or mean damage (packets)
 MAX_BLOCK_BYTES = 1 << 20
@@ -46,16 +48,16 @@ def new_format() -> NDArray[np.int64]:
     return fmt
 
 
-def section_length(path: Path, head: bytes, offset: int) -> tuple[str, int]:
+def section_length(path: Path, head: bytes, offset: int) -> tuple[Order, int]:
     """Section header block → (byte order, total length). Raises CaptureError for what is no section header."""
     if len(head) < 28:
         raise CaptureError(path, "the file ends inside a pcapng section header", offset)
     magic = head[8:12]
     if magic not in (b"\x4d\x3c\x2b\x1a", b"\x1a\x2b\x3c\x4d"):
         raise CaptureError(path, "bad byte-order magic in a pcapng section header", offset + 8)
-    order = "little" if magic[0] == 0x4D else "big"
-    total = int.from_bytes(head[4:8], order)  # type: ignore[arg-type]
-    major, minor = (int.from_bytes(head[i : i + 2], order) for i in (12, 14))  # type: ignore[arg-type]
+    order: Order = "little" if magic[0] == 0x4D else "big"
+    total = int.from_bytes(head[4:8], order)
+    major, minor = (int.from_bytes(head[i : i + 2], order) for i in (12, 14))
     if major != 1 or minor not in (0, 2):
         raise CaptureError(path, f"pcapng version {major}.{minor} is not supported (1.0 is)", offset + 12)
     if not 28 <= total <= MAX_BLOCK_BYTES or total % 4:
@@ -63,16 +65,16 @@ def section_length(path: Path, head: bytes, offset: int) -> tuple[str, int]:
     return order, total
 
 
-def check_block(path: Path, block: bytes, order: str, fixed: int, offset: int) -> None:
+def check_block(path: Path, block: bytes, order: Order, fixed: int, offset: int) -> None:
     """Raise CaptureError if the two lengths of a block differ or its options do not fit after `fixed` bytes."""
-    total = int.from_bytes(block[-4:], order)  # type: ignore[arg-type]
+    total = int.from_bytes(block[-4:], order)
     if total != len(block):
         raise CaptureError(
             path, f"the lengths at both ends of a pcapng block differ ({len(block)} and {total})", offset
         )
     at = fixed
     while at + 4 <= len(block) - 4:
-        code, size = (int.from_bytes(block[i : i + 2], order) for i in (at, at + 2))  # type: ignore[arg-type]
+        code, size = (int.from_bytes(block[i : i + 2], order) for i in (at, at + 2))
         if at + 4 + size > len(block) - 4:
             raise CaptureError(path, f"a pcapng option claims {size} bytes, more than its block has", offset + at)
         if code == 0:
@@ -80,20 +82,20 @@ def check_block(path: Path, block: bytes, order: str, fixed: int, offset: int) -
         at += 4 + (size + 3) // 4 * 4
 
 
-def parse_interface(block: bytes, order: str) -> list[int]:
+def parse_interface(block: bytes, order: Order) -> list[int]:
     """Interface description block → a row of the interface table."""
-    linktype = int.from_bytes(block[8:10], order)  # type: ignore[arg-type]
-    snaplen = int.from_bytes(block[12:16], order)  # type: ignore[arg-type]
+    linktype = int.from_bytes(block[8:10], order)
+    snaplen = int.from_bytes(block[12:16], order)
     mode, value, offset_s, at = MULTIPLY, 1000, 0, 16
     while at + 4 <= len(block) - 4:
-        code, size = (int.from_bytes(block[i : i + 2], order) for i in (at, at + 2))  # type: ignore[arg-type]
+        code, size = (int.from_bytes(block[i : i + 2], order) for i in (at, at + 2))
         body = block[at + 4 : at + 4 + size]
         if code == 0:
             break
         if code == IF_TSRESOL and size >= 1:
             mode, value = resolution(body[0])
         elif code == IF_TSOFFSET and size == 8:
-            offset_s = int.from_bytes(body, order, signed=True)  # type: ignore[arg-type]
+            offset_s = int.from_bytes(body, order, signed=True)
         at += 4 + (size + 3) // 4 * 4
     if abs(offset_s) > 9_000_000_000:
         offset_s = 0
@@ -115,7 +117,7 @@ def resolution(code: int) -> tuple[int, int]:
 
 
 @kernel
-def to_ns(high: int, low: int, mode: int, value: int, offset_ns: int) -> int:
+def to_ns(high: Int, low: Int, mode: Int, value: Int, offset_ns: Int) -> Int:
     """64-bit time stamp of an interface → ns since the epoch; NO_TIME when it lies beyond int64."""
     if high >= 0x80000000:
         return NO_TIME
@@ -140,8 +142,8 @@ def to_ns(high: int, low: int, mode: int, value: int, offset_ns: int) -> int:
 
 @kernel
 def next_block(
-    buf: Bytes, at: int, end: int, fmt: NDArray[np.int64], interfaces: NDArray[np.int64]
-) -> tuple[int, int, int, int, int, int, int, int]:
+    buf: Bytes, at: Int, end: Int, fmt: NDArray[np.int64], interfaces: NDArray[np.int64]
+) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int]:
     """Block at `at` → (status, next block, frame offset, captured, original, time in ns, interface, link type).
 
     BLOCK asks for Python (section, interface); SKIP is a block that carries no packet; UNUSABLE a packet block whose
@@ -151,7 +153,7 @@ def next_block(
     if end - at < 8:
         return MORE, 8, at, 0, 0, 0, -1, 0
     kind = u32(buf, at, big)
-    if kind == SECTION or kind == INTERFACE:
+    if kind in (SECTION, INTERFACE):
         return BLOCK, at, at, 0, 0, 0, -1, 0
     total = u32(buf, at + 4, big)
     size = (total + 3) // 4 * 4
@@ -180,8 +182,8 @@ def next_block(
 
 @kernel
 def simple_packet(
-    buf: Bytes, at: int, size: int, big: bool, fmt: NDArray[np.int64], interfaces: NDArray[np.int64]
-) -> tuple[int, int, int, int, int, int, int, int]:
+    buf: Bytes, at: Int, size: Int, big: bool, fmt: NDArray[np.int64], interfaces: NDArray[np.int64]
+) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int]:
     """A packet of the first interface, without a time."""
     if fmt[INTERFACES] == 0 or size < 16:
         return UNUSABLE, at + size, at, 0, 0, 0, -1, 0

@@ -78,7 +78,7 @@ class _FileReader:
         self.rows = batch_rows
         self.buffer: NDArray[np.uint8] = np.empty(max(block_bytes, 64), np.uint8)
         self.at, self.end, self.base = 0, 0, 0  #: unread part of the buffer; place of buffer[0] in the file
-        self.order = "little"
+        self.order: pcapng.Order = "little"
         self.table: list[list[int]] = []
         self.interfaces: NDArray[np.int64] = np.zeros((1, 5), np.int64)
         self.fmt = self._format()
@@ -122,7 +122,7 @@ class _FileReader:
             self.buffer[:left] = self.buffer[self.at : self.end].copy()
         self.base += self.at
         self.at, self.end = 0, left
-        self.end += self.source.readinto(memoryview(self.buffer)[left:])
+        self.end += self.source.readinto(self.buffer.data[left:])
         return self.end >= size
 
     def batches(self) -> Iterator[PacketBatch]:
@@ -146,8 +146,8 @@ class _FileReader:
 
     def _batch(self, out: decode.Columns, rows: int) -> PacketBatch:
         used = int(self.tally.sums[decode.DATA_USED])
-        columns = [column[:rows] for column in out[:-1]]
-        return PacketBatch(*columns, data=out.data[:used].copy())
+        columns = {name: column[:rows] for name, column in out._asdict().items()}
+        return PacketBatch(**columns | {"data": out.data[:used].copy()})
 
     def _resolve(self, status: int, following: int) -> bool:
         """Give the kernel what it asked for; False when the file is done."""
@@ -180,7 +180,7 @@ class _FileReader:
         start = self.base + self.at
         self.base, self.at, self.end = self.base + self.end, 0, 0
         while rest > 0:
-            got = self.source.readinto(memoryview(self.buffer)[: min(rest, len(self.buffer))])
+            got = self.source.readinto(self.buffer.data[: min(rest, len(self.buffer))])
             if not got:
                 self._damage(self.source.damage or "the file ends inside a block", start)
                 return False
@@ -212,7 +212,7 @@ class _FileReader:
         self.fmt = fmt
 
     def _interface(self) -> bool:
-        total = int.from_bytes(self._peek(8)[4:8], self.order)  # type: ignore[arg-type]
+        total = int.from_bytes(self._peek(8)[4:8], self.order)
         offset = self.base + self.at
         if not 20 <= total <= pcapng.MAX_BLOCK_BYTES or total % 4 or len(self.table) >= pcapng.MAX_INTERFACES:
             raise CaptureError(self.path, f"a pcapng interface block claims {total} bytes", offset)

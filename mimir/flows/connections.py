@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.batch import PacketBatch
-from mimir.flows import follow, settle, table
+from mimir.flows import follow, packets, settle, table
 from mimir.flows.hashing import learn, rebuild_addresses
 from mimir.flows.identity import Identity, Name
 from mimir.units import NS_PER_S
@@ -53,9 +53,9 @@ class ConnectionTracker:
 
     def add(self, batch: PacketBatch) -> None:
         """Account for all packets of a batch."""
-        packets, at = follow.columns(batch), 0
+        columns, at = packets.columns(batch), 0
         while True:
-            why, at = follow.follow(self._table, packets, at, self.base_s * NS_PER_S, self._timeout_ns)
+            why, at = follow.follow(self._table, columns, at, self.base_s * NS_PER_S, self._timeout_ns)
             if why == follow.DONE:
                 return
             self._make_room(why)

@@ -1,85 +1,41 @@
-"""The connection kernel: packets → what each connection did in each base window.
-
-Client and server are decided by SYN, then by a known listening port (services, ports that answered a SYN, then the
-side outside the ephemeral range while the other is inside), then by who sent the first packet.
-"""
+"""The connection kernel: packets → what each connection did in each base window."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
-from mimir.capture.batch import ACK, FIN, RST, SYN, PacketBatch
+from mimir.capture.batch import SYN, TCP, UDP
 from mimir.capture.dns import query_of
-from mimir.capture.jit import kernel
-from mimir.flows.hashing import address_number, hash_tuple, known_bits, learn
+from mimir.capture.jit import U64, Flag, Int, Record, kernel
+from mimir.flows.hashing import address_number, hash_tuple, known_bits
 from mimir.flows.legs import link
+from mimir.flows.packets import Packets, begins_anew, client_token, sender_is_client, spot
 from mimir.flows.table import (
     ADDRESSES,
-    ANSWERED,
     BY_INTERFACE,
     CONNECTIONS,
     COPY_BYTES,
     COPY_PACKETS,
     DEAD,
-    FIN_A,
-    FIN_B,
     FIRST_FROM_CLIENT,
     FREE,
-    LISTENER,
     NOT_A_COPY,
-    RESET,
     ROWS,
     SERIAL,
-    SYN_SEEN,
     WATERMARK_NS,
     Table,
 )
+from mimir.flows.tcp import expired, fresh_payload, update_state
 
-TCP, UDP = 6, 17
 #: packets may come this much out of order without any effect on time-outs
 REORDER_NS = 2_000_000_000
-#: how long a closed connection still takes stray packets, and an unanswered SYN waits
-CLOSED_NS, UNANSWERED_NS = 10_000_000_000, 30_000_000_000
 #: a tuple's counted interface may change after this silence (a route changed)
 INTERFACE_SILENCE_NS = 1_000_000_000
-EPHEMERAL = 32_768
 DONE, CONNECTIONS_FULL, ROWS_FULL, ADDRESSES_FULL = range(4)
 
 
-class Packets(NamedTuple):
-    """The columns of a batch that the kernel reads."""
-
-    ts_ns: NDArray[np.int64]
-    src: NDArray[np.uint64]
-    dst: NDArray[np.uint64]
-    proto: NDArray[np.uint8]
-    sport: NDArray[np.uint16]
-    dport: NDArray[np.uint16]
-    ip_bytes: NDArray[np.uint32]
-    payload_bytes: NDArray[np.uint32]
-    tcp_flags: NDArray[np.uint8]
-    tcp_seq: NDArray[np.uint32]
-    tcp_ack: NDArray[np.uint32]
-    ip_id: NDArray[np.uint16]
-    ifindex: NDArray[np.int32]
-    direction: NDArray[np.uint8]
-    dns_offset: NDArray[np.int64]
-    dns_bytes: NDArray[np.uint16]
-    data: NDArray[np.uint8]
-
-
-def columns(batch: PacketBatch) -> Packets:
-    """Contiguous columns, so that one machine code serves every source."""
-    return Packets(*(np.ascontiguousarray(getattr(batch, name)) for name in Packets._fields))
-
-
 @kernel
-def find(
-    table: Table, a_high: np.uint64, a_low: np.uint64, b_high: np.uint64, b_low: np.uint64, ports: np.uint64
-) -> int:
+def find(table: Table, a_high: U64, a_low: U64, b_high: U64, b_low: U64, ports: U64) -> Int:
     """Slot of a tuple, or the empty slot where it belongs."""
     slots, known = table.slots, table.connections
     mask = len(slots) - 1
@@ -99,7 +55,7 @@ def find(
 
 
 @kernel
-def key_ports(c: np.void) -> np.uint64:
+def key_ports(c: Record) -> U64:
     """Both ports and the protocol of a connection in one number."""
     return (np.uint64(c.a_port) << np.uint64(24)) | (np.uint64(c.b_port) << np.uint64(8)) | np.uint64(c.proto)
 
@@ -118,63 +74,7 @@ def rebuild(table: Table) -> None:
 
 
 @kernel
-def expired(c: np.void, now: int, timeout_ns: int) -> bool:
-    """Has a connection been silent for too long to go on?"""
-    idle = now - c.last_ns
-    if c.proto == TCP:
-        if c.state & RESET or (c.state & FIN_A and c.state & FIN_B):
-            return idle > min(CLOSED_NS, timeout_ns)
-        if not c.state & ANSWERED and c.state & SYN_SEEN:
-            return idle > min(UNANSWERED_NS, timeout_ns)
-    return idle > timeout_ns
-
-
-@kernel
-def client_token(p: Packets, i: int, from_client: bool) -> np.uint32:
-    """What the legs of one connection have in common in their first packet."""
-    if p.proto[i] == TCP:
-        if from_client:
-            return p.tcp_seq[i]
-        return np.uint32(np.int64(p.tcp_ack[i]) - (1 if p.tcp_flags[i] & SYN else 0))
-    return np.uint32((np.int64(p.ip_id[i]) << 16) | (np.int64(p.payload_bytes[i]) & 0xFFFF))
-
-
-@kernel
-def begins_anew(p: Packets, i: int, c: np.void, from_b: bool) -> bool:
-    """Is a SYN the start of another connection with the same tuple?"""
-    if p.proto[i] != TCP or p.tcp_flags[i] & (SYN | ACK | RST) != SYN:
-        return False
-    same_side = from_b == (c.client_is_b != 0)
-    return not (same_side and c.state & SYN_SEEN and p.tcp_seq[i] == c.token)
-
-
-@kernel
-def sender_is_client(table: Table, p: Packets, i: int) -> bool:
-    """Who asks? See the module's text for the order of rules."""
-    if p.proto[i] == TCP and p.tcp_flags[i] & SYN:
-        return not p.tcp_flags[i] & ACK
-    sport, dport = np.int64(p.sport[i]), np.int64(p.dport[i])
-    if sport == 0 and dport == 0:
-        return True
-    src_listens = known_bits(table.endpoints, p.src[i, 0], p.src[i, 1], sport) & LISTENER
-    dst_listens = known_bits(table.endpoints, p.dst[i, 0], p.dst[i, 1], dport) & LISTENER
-    if src_listens != dst_listens:
-        return dst_listens != 0
-    if (sport < EPHEMERAL) != (dport < EPHEMERAL):
-        return dport < EPHEMERAL
-    return True
-
-
-@kernel
-def spot(p: Packets, i: int) -> int:
-    """Interface and direction as one number; -1 when the capture says neither."""
-    if p.ifindex[i] < 0 and p.direction[i] == 255:
-        return -1
-    return ((np.int64(p.ifindex[i]) + 1) << 8) | np.int64(p.direction[i])
-
-
-@kernel
-def open_connection(table: Table, p: Packets, i: int, slot: int, from_b: bool) -> int:
+def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -> Int:
     """Take an unused connection for packet `i` and link it to its other leg. Returns its number."""
     meta = table.meta
     meta[FREE] -= 1
@@ -213,14 +113,14 @@ def open_connection(table: Table, p: Packets, i: int, slot: int, from_b: bool) -
 
 
 @kernel
-def is_copy(side: np.void, p: Packets, i: int, now: int) -> bool:
+def is_copy(side: Record, p: Packets, i: Int, now: Int) -> Flag:
     """Was this packet of the tuple already counted on another interface?
 
     Without an interface index the packet type stands in for it (cooked captures of version 1).
     """
-    interface = p.ifindex[i]
+    interface: Int = np.int64(p.ifindex[i])
     if interface < 0:
-        interface = -1 if p.direction[i] == 255 else -3 - np.int32(p.direction[i])
+        interface = -1 if p.direction[i] == 255 else -3 - np.int64(p.direction[i])
     if side.interface != interface and side.interface != -2 and now - side.seen_ns <= INTERFACE_SILENCE_NS:
         return True
     side.interface, side.seen_ns = interface, now
@@ -228,36 +128,7 @@ def is_copy(side: np.void, p: Packets, i: int, now: int) -> bool:
 
 
 @kernel
-def fresh_payload(side: np.void, seq: np.uint32, size: int, syn: bool) -> int:
-    """Bytes of a segment that were not seen before; remembers the newest hole so that late segments count."""
-    if syn:
-        seq = np.uint32(np.int64(seq) + 1)
-    if not side.started:
-        side.started, side.next, side.hole, side.hole_end = 1, np.uint32(np.int64(seq) + size), seq, seq
-        return size
-    ahead = np.int64(np.int32(np.int64(seq) - np.int64(side.next)))
-    if ahead >= 0:
-        if ahead > 0 and size > 0:
-            side.hole, side.hole_end = side.next, seq
-        if ahead == 0 or size > 0:
-            side.next = np.uint32(np.int64(seq) + size)
-        return size
-    beyond = max(size + ahead, 0)
-    side.next = np.uint32(np.int64(side.next) + beyond)
-    width = np.int64(np.uint32(np.int64(side.hole_end) - np.int64(side.hole)))
-    start = np.int64(np.int32(np.int64(seq) - np.int64(side.hole)))
-    low, high = max(start, 0), min(start + size, width)
-    if low >= high:
-        return beyond
-    if low == 0:
-        side.hole = np.uint32(np.int64(side.hole) + high)
-    else:
-        side.hole_end = np.uint32(np.int64(side.hole) + low)
-    return beyond + high - low
-
-
-@kernel
-def row_of(table: Table, k: int, window: int) -> int:
+def row_of(table: Table, k: Int, window: Int) -> Int:
     """The pending row of connection `k` for a window. The caller made sure there is room for a new one."""
     c = table.connections[k]
     if c.row >= 0 and table.rows[c.row].window == window:
@@ -274,7 +145,7 @@ def row_of(table: Table, k: int, window: int) -> int:
 
 
 @kernel
-def add_packet(table: Table, p: Packets, i: int, k: int, from_b: bool, opened: bool, window: int, now: int) -> None:
+def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: bool, window: Int, now: Int) -> None:
     """Account for one packet of connection `k`."""
     c, side = table.connections[k], table.sides[2 * k + (1 if from_b else 0)]
     c.last_ns = max(c.last_ns, now)
@@ -308,22 +179,7 @@ def add_packet(table: Table, p: Packets, i: int, k: int, from_b: bool, opened: b
 
 
 @kernel
-def update_state(table: Table, p: Packets, i: int, c: np.void, flags: int, from_b: bool, request: bool) -> None:
-    """TCP state; a port that answers a SYN is a listener from now on."""
-    if not request:
-        c.state |= ANSWERED
-    if flags & SYN:
-        c.state |= SYN_SEEN
-        if flags & ACK:
-            learn(table, p.src[i, 0], p.src[i, 1], np.int64(p.sport[i]), LISTENER)
-    if flags & RST:
-        c.state |= RESET
-    if flags & FIN:
-        c.state |= FIN_B if from_b else FIN_A
-
-
-@kernel
-def follow(table: Table, p: Packets, start: int, base_ns: int, timeout_ns: int) -> tuple[int, int]:
+def follow(table: Table, p: Packets, start: Int, base_ns: Int, timeout_ns: Int) -> tuple[Int, Int]:
     """Account for packets from `start` on → (why it stopped, next packet). Room is checked before each packet."""
     meta = table.meta
     for i in range(start, len(p.ts_ns)):
@@ -349,7 +205,8 @@ def follow(table: Table, p: Packets, start: int, base_ns: int, timeout_ns: int) 
             slot = find(
                 table, src_high, src_low, dst_high, dst_low, (sport << np.uint64(24)) | (dport << np.uint64(8)) | proto
             )
-        k, opened = np.int64(table.slots[slot]), False
+        k: Int = np.int64(table.slots[slot])
+        opened = False
         if k >= 0:
             c = table.connections[k]
             if expired(c, now, timeout_ns) or begins_anew(p, i, c, from_b):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mimir.capture.jit import kernel
+from mimir.capture.jit import U64, Int, Records, kernel
 from mimir.flows.table import ADDRESSES, LISTENER, LISTENERS, Table
 
 K1, K2, K3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @kernel
-def mix(value: np.uint64) -> np.uint64:
+def mix(value: U64) -> U64:
     """Finaliser of SplitMix64 (Steele, Lea, Flood 2014)."""
     value = (value ^ (value >> np.uint64(30))) * K2
     value = (value ^ (value >> np.uint64(27))) * K3
@@ -20,19 +19,19 @@ def mix(value: np.uint64) -> np.uint64:
 
 
 @kernel
-def hash_endpoint(high: np.uint64, low: np.uint64, port: int) -> np.uint64:
+def hash_endpoint(high: U64, low: U64, port: Int) -> U64:
     """Hash of an address and a port."""
     return mix(high * K3 ^ low * K1 ^ np.uint64(port) * K2)
 
 
 @kernel
-def hash_tuple(a_high: np.uint64, a_low: np.uint64, b_high: np.uint64, b_low: np.uint64, ports: np.uint64) -> np.uint64:
+def hash_tuple(a_high: U64, a_low: U64, b_high: U64, b_low: U64, ports: U64) -> U64:
     """Hash of a connection; `ports` holds both ports and the protocol."""
     return mix((a_low * K1) ^ mix((b_low * K3) ^ (ports * K2) ^ a_high ^ (b_high * K1)))
 
 
 @kernel
-def address_number(table: Table, high: np.uint64, low: np.uint64) -> int:
+def address_number(table: Table, high: U64, low: U64) -> Int:
     """The number of an address, given on first sight. The caller made sure there is room."""
     slots, known = table.address_slots, table.addresses
     mask = len(slots) - 1
@@ -62,7 +61,7 @@ def rebuild_addresses(table: Table) -> None:
 
 
 @kernel
-def known_bits(endpoints: NDArray[np.void], high: np.uint64, low: np.uint64, port: int) -> int:
+def known_bits(endpoints: Records, high: U64, low: U64, port: Int) -> Int:
     """What is known of an endpoint (`port` 0: of an address); 0 for nothing."""
     mask = len(endpoints) - 1
     at = np.int64(hash_endpoint(high, low, port) & np.uint64(mask))
@@ -74,7 +73,7 @@ def known_bits(endpoints: NDArray[np.void], high: np.uint64, low: np.uint64, por
 
 
 @kernel
-def learn(table: Table, high: np.uint64, low: np.uint64, port: int, bits: int) -> None:
+def learn(table: Table, high: U64, low: U64, port: Int, bits: Int) -> None:
     """Add bits to an endpoint. A table half full learns nothing new: a port scan must not grow it."""
     endpoints = table.endpoints
     mask = len(endpoints) - 1

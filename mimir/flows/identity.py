@@ -104,7 +104,8 @@ def load_identity(path: Path | None) -> Identity:
 
 def from_events(events: Iterable[Mapping[str, Any]], origin: str = "entities") -> Identity:
     """Entity events (fields as in docs/concepts/run-directory.md) → Identity. Unknown kinds are ignored."""
-    identity, live = Identity(), {}
+    identity = Identity()
+    live: dict[Any, tuple[str, list[_Tenure]]] = {}
     services: list[Mapping[str, Any]] = []
     pods: list[Mapping[str, Any]] = []
     for number, event in enumerate(events, 1):
@@ -164,31 +165,37 @@ def _name(event: Mapping[str, Any]) -> Name:
 def _enter_endpoints(identity: Identity, services: list[Mapping[str, Any]], pods: list[Mapping[str, Any]]) -> None:
     """Which addresses are service or node addresses, and who is known to listen where."""
     known: defaultdict[tuple[Address, int], set[str]] = defaultdict(set)
-    nodes = []
     for address, tenures in identity.tenures.items():
         for tenure in tenures:
             if tenure.kind in ("service", "node"):
                 known[address, 0].add(tenure.kind)
-            if tenure.kind == "node":
-                nodes.append(address)
+    nodes = [address for (address, _), roles in known.items() if "node" in roles]
     for service in services:
-        ports = {int(k): v for k, v in (service.get("ports") or {}).items()}
-        node_ports = {int(k): v for k, v in (service.get("node_ports") or {}).items()}
+        ports, node_ports = service.get("ports") or {}, service.get("node_ports") or {}
         for address in _addresses(service):
             for port in ports:
-                known[address, port].add("listener")
+                known[address, int(port)].add("listener")
         for node in nodes:
             for port in node_ports:
-                known[node, port] |= {"listener", "node_port"}
-        selector = service.get("selector") or {}
-        targets = [int(t) for t in [*ports.values(), *node_ports.values()] if str(t).isdigit()]
-        for pod in pods if selector else []:
-            labels = pod.get("labels") or {}
-            if service.get("namespace") == pod.get("namespace") and selector.items() <= labels.items():
-                for address in _addresses(pod):
-                    for port in targets:
-                        known[address, port].add("listener")
+                known[node, int(port)] |= {"listener", "node_port"}
+        targets = {int(t) for t in [*ports.values(), *node_ports.values()] if str(t).isdigit()}
+        for address in _backends(service, pods):
+            for port in targets:
+                known[address, port].add("listener")
     identity.endpoints = dict(known)
+
+
+def _backends(service: Mapping[str, Any], pods: list[Mapping[str, Any]]) -> list[Address]:
+    """Addresses of the pods that a service's selector picks."""
+    selector = service.get("selector") or {}
+    picked = (
+        pod
+        for pod in pods
+        if selector
+        and service.get("namespace") == pod.get("namespace")
+        and selector.items() <= (pod.get("labels") or {}).items()
+    )
+    return [address for pod in picked for address in _addresses(pod)]
 
 
 def _addresses(event: Mapping[str, Any]) -> list[Address]:

@@ -8,14 +8,15 @@ begin within `LEG_NS` of each other at different places (interface and direction
 * client sequence number, where one server is a known service address or node port (both translated).
 
 UDP has no sequence numbers: length and IP identification of the first packet stand in, and knowledge of the service
-or node address is required unless the identification is there and equal. Captures that do not say where a packet was seen need it too.
+or node address is required unless the identification is there and equal. Captures that do not say where a packet was
+seen need that knowledge too.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mimir.capture.jit import kernel
+from mimir.capture.jit import Flag, Int, kernel
 from mimir.flows.hashing import hash_endpoint, mix
 from mimir.flows.table import (
     BY_MASQUERADE,
@@ -38,7 +39,7 @@ SERVES = SERVICE | NODE_PORT
 
 
 @kernel
-def same_client(table: Table, k: int, m: int) -> bool:
+def same_client(table: Table, k: Int, m: Int) -> Flag:
     """Do two connections have the same client endpoint?"""
     x, y = table.connections[k], table.connections[m]
     x_port, y_port = x.b_port if x.client_is_b else x.a_port, y.b_port if y.client_is_b else y.a_port
@@ -46,7 +47,7 @@ def same_client(table: Table, k: int, m: int) -> bool:
 
 
 @kernel
-def same_server(table: Table, k: int, m: int) -> bool:
+def same_server(table: Table, k: Int, m: Int) -> Flag:
     """Do two connections have the same server endpoint?"""
     x, y = table.connections[k], table.connections[m]
     x_port, y_port = x.a_port if x.client_is_b else x.b_port, y.a_port if y.client_is_b else y.b_port
@@ -54,7 +55,7 @@ def same_server(table: Table, k: int, m: int) -> bool:
 
 
 @kernel
-def are_legs(table: Table, k: int, m: int) -> bool:
+def are_legs(table: Table, k: Int, m: Int) -> Flag:
     """Are connection `k` (new) and `m` (older) legs of one connection?"""
     x, y = table.connections[k], table.connections[m]
     if x.proto != y.proto or (x.spot == y.spot and x.spot >= 0):
@@ -83,7 +84,7 @@ def are_legs(table: Table, k: int, m: int) -> bool:
 
 
 @kernel
-def walk(table: Table, k: int, m: int, by_client: bool) -> int:
+def walk(table: Table, k: Int, m: Int, by_client: bool) -> Int:
     """First leg of `k` on a chain that begins with `m`; -1 if there is none. Chains run from new to old."""
     connections = table.connections
     serial = connections[k].serial
@@ -101,7 +102,7 @@ def walk(table: Table, k: int, m: int, by_client: bool) -> int:
 
 
 @kernel
-def link(table: Table, k: int) -> None:
+def link(table: Table, k: Int) -> None:
     """Enter new connection `k` into both chains and join it to its other leg, if that is there."""
     c = table.connections[k]
     client = table.addresses[c.client]
@@ -126,7 +127,7 @@ def link(table: Table, k: int) -> None:
 
 
 @kernel
-def join(table: Table, older: int, newer: int) -> None:
+def join(table: Table, older: Int, newer: Int) -> None:
     """Mark one of two legs as a copy of the other: the pod leg counts, with the client that really asked."""
     if table.connections[older].rule != NOT_A_COPY and table.connections[older].leg != newer:
         older = np.int64(table.connections[older].leg)

@@ -7,16 +7,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.capture.jit import kernel
-from mimir.flows.follow import REORDER_NS, expired, rebuild
+from mimir.capture.jit import Flag, Int, kernel
+from mimir.flows.follow import REORDER_NS, rebuild
 from mimir.flows.hashing import K1, K2, mix
 from mimir.flows.legs import LEG_NS
 from mimir.flows.table import CONNECTIONS, COPY_BYTES, COPY_PACKETS, DEAD, FREE, NOT_A_COPY, ROWS, WATERMARK_NS, Table
+from mimir.flows.tcp import expired
 
 #: in the order of mimir.flows.edges.COUNTERS
 (
-    REQUEST_BYTES, RESPONSE_BYTES, REQUEST_PAYLOAD, RESPONSE_PAYLOAD, REQUEST_PACKETS, RESPONSE_PACKETS, NEW, EXCHANGES, MEDIATED,
-    DNS_QUERIES, DNS_NAME_BYTES, N_COUNTERS,
+    REQUEST_BYTES, RESPONSE_BYTES, REQUEST_PAYLOAD, RESPONSE_PAYLOAD, REQUEST_PACKETS, RESPONSE_PACKETS, NEW, EXCHANGES,
+    MEDIATED, DNS_QUERIES, DNS_NAME_BYTES, N_COUNTERS,
 ) = range(12)  # fmt: skip
 SERVED = 1 | 8
 
@@ -43,9 +44,15 @@ class Edges(NamedTuple):
 
 def new_edges(rows: int) -> Edges:
     """Empty; `rows` is a power of two."""
-    ids = [np.zeros(rows, np.int32) for _ in range(3)]
-    counters = np.zeros((rows, N_COUNTERS), np.int64)
-    return Edges(*ids, np.zeros(rows, np.int64), counters, np.full(2 * rows, -1, np.int32), np.zeros(1, np.int64))
+    return Edges(
+        client=np.zeros(rows, np.int32),
+        server=np.zeros(rows, np.int32),
+        service=np.zeros(rows, np.int32),
+        window=np.zeros(rows, np.int64),
+        counters=np.zeros((rows, N_COUNTERS), np.int64),
+        slots=np.full(2 * rows, -1, np.int32),
+        size=np.zeros(1, np.int64),
+    )
 
 
 def grow_edges(edges: Edges) -> Edges:
@@ -59,7 +66,7 @@ def grow_edges(edges: Edges) -> Edges:
 
 
 @kernel
-def edge_slot(e: Edges, client: int, server: int, service: int, window: int) -> int:
+def edge_slot(e: Edges, client: Int, server: Int, service: Int, window: Int) -> Int:
     """Slot of an edge in a window, or the empty slot where it belongs."""
     mask = len(e.slots) - 1
     key = (np.uint64(client) << np.uint64(32)) ^ (np.uint64(server) * K1) ^ (np.uint64(service) * K2)
@@ -80,7 +87,7 @@ def rebuild_edges(e: Edges) -> None:
 
 
 @kernel
-def owner(names: Names, address: int, when_ns: int) -> int:
+def owner(names: Names, address: Int, when_ns: Int) -> Int:
     """Name of an address at a time: the newest entry that began by then, or else the first."""
     start, stop = names.first[address], names.first[address + 1]
     at = stop - 1
@@ -90,7 +97,7 @@ def owner(names: Names, address: int, when_ns: int) -> int:
 
 
 @kernel
-def add_edge(table: Table, names: Names, e: Edges, r: int) -> None:
+def add_edge(table: Table, names: Names, e: Edges, r: Int) -> None:
     """Add row `r` to its edge. The caller made sure there is room."""
     row = table.rows[r]
     c = table.connections[row.connection]
@@ -120,13 +127,13 @@ def add_edge(table: Table, names: Names, e: Edges, r: int) -> None:
 
 
 @kernel
-def is_settled(table: Table, k: int) -> bool:
+def is_settled(table: Table, k: Int) -> Flag:
     """Can no further leg of connection `k` turn up?"""
     return table.connections[k].born_ns + LEG_NS + REORDER_NS < table.meta[WATERMARK_NS]
 
 
 @kernel
-def settle_rows(table: Table, names: Names, e: Edges, start: int, everything: bool) -> int:
+def settle_rows(table: Table, names: Names, e: Edges, start: Int, everything: bool) -> Int:
     """Move settled rows from `start` on to the edges, in place; unsettled ones get a negative mark.
 
     Returns the row at which the edges were full, or the number of rows when done.
@@ -166,7 +173,7 @@ def compact_rows(table: Table) -> None:
 
 
 @kernel
-def reclaim(table: Table, timeout_ns: int, oldest_ns: int) -> int:
+def reclaim(table: Table, timeout_ns: Int, oldest_ns: Int) -> Int:
     """Free connections that are over (or silent since before `oldest_ns`), rebuild the slots; returns how many.
 
     All settled rows must have been moved before.

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.capture.jit import Records
+
 #: bits of what is known about an address (port 0) or an endpoint
 SERVICE, LISTENER, NODE, NODE_PORT = 1, 2, 4, 8
 #: bits of `state`
@@ -26,8 +28,8 @@ CONNECTION = np.dtype(
         ("row", "i4"), ("client", "i4"), ("server", "i4"),  # pending row; numbers of addresses
         ("leg", "i4"), ("next_client", "i4"), ("next_token", "i4"),
         ("a_port", "u2"), ("b_port", "u2"),
-        ("proto", "u1"), ("client_is_b", "u1"), ("state", "u1"), ("rule", "u1"), ("payload_from", "u1"), ("mediated", "u1"),
-        ("client_kind", "u1"), ("server_kind", "u1"),
+        ("proto", "u1"), ("client_is_b", "u1"), ("state", "u1"), ("rule", "u1"), ("payload_from", "u1"),
+        ("mediated", "u1"), ("client_kind", "u1"), ("server_kind", "u1"),
     ],
     align=True,
 )  # fmt: skip
@@ -55,14 +57,14 @@ COPY_PACKETS, COPY_BYTES = 0, 1
 class Table(NamedTuple):
     """Everything the kernels read and write. Hash tables use open addressing; -1 is an empty slot."""
 
-    connections: NDArray[np.void]
-    sides: NDArray[np.void]  #: two a connection
+    connections: Records
+    sides: Records  #: two a connection
     slots: NDArray[np.int32]
     free: NDArray[np.int32]  #: stack of unused connections
-    rows: NDArray[np.void]
-    addresses: NDArray[np.void]
+    rows: Records
+    addresses: Records
     address_slots: NDArray[np.int32]
-    endpoints: NDArray[np.void]  #: what is known of endpoints, hashed; bits 0 is an empty slot
+    endpoints: Records  #: what is known of endpoints, hashed; bits 0 is an empty slot
     by_client: NDArray[np.int32]  #: newest connection of a client endpoint, by hash
     by_token: NDArray[np.int32]
     copies: NDArray[np.int64]  #: (rules, 2): packets and IP bytes removed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def expand(edges: BaseEdges, windows_s: Sequence[int], recording: str) -> Iterat
     for window_s in sorted(set(windows_s)):
         starts = edges.window[order] * edges.base_s // window_s * window_s
         cuts = _cuts(starts)
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+        for a, b in pairwise(cuts):
             yield _table(edges, order[a:b], starts[a:b], views, names, window_s, recording)
 
 

@@ -1,0 +1,91 @@
+"""What one packet says: its columns, who seems to ask, what it shares with its copies.
+
+Client and server are decided by SYN, then by a known listening port (services, ports that answered a SYN, then the
+side outside the ephemeral range while the other is inside), then by who sent the first packet.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.capture.batch import ACK, RST, SYN, TCP, PacketBatch
+from mimir.capture.jit import Flag, Int, Record, kernel
+from mimir.flows.hashing import known_bits
+from mimir.flows.table import LISTENER, SYN_SEEN, Table
+
+#: ports from here on are picked by the kernel for clients (net.ipv4.ip_local_port_range)
+EPHEMERAL = 32_768
+
+
+class Packets(NamedTuple):
+    """The columns of a batch that the kernel reads."""
+
+    ts_ns: NDArray[np.int64]
+    src: NDArray[np.uint64]
+    dst: NDArray[np.uint64]
+    proto: NDArray[np.uint8]
+    sport: NDArray[np.uint16]
+    dport: NDArray[np.uint16]
+    ip_bytes: NDArray[np.uint32]
+    payload_bytes: NDArray[np.uint32]
+    tcp_flags: NDArray[np.uint8]
+    tcp_seq: NDArray[np.uint32]
+    tcp_ack: NDArray[np.uint32]
+    ip_id: NDArray[np.uint16]
+    ifindex: NDArray[np.int32]
+    direction: NDArray[np.uint8]
+    dns_offset: NDArray[np.int64]
+    dns_bytes: NDArray[np.uint16]
+    data: NDArray[np.uint8]
+
+
+def columns(batch: PacketBatch) -> Packets:
+    """Contiguous columns, so that one machine code serves every source."""
+    return Packets(*(np.ascontiguousarray(getattr(batch, name)) for name in Packets._fields))
+
+
+@kernel
+def spot(p: Packets, i: Int) -> Int:
+    """Interface and direction as one number; -1 when the capture says neither."""
+    if p.ifindex[i] < 0 and p.direction[i] == 255:
+        return -1
+    return ((np.int64(p.ifindex[i]) + 1) << 8) | np.int64(p.direction[i])
+
+
+@kernel
+def sender_is_client(table: Table, p: Packets, i: Int) -> Flag:
+    """Who asks? See the module's text for the order of rules."""
+    if p.proto[i] == TCP and p.tcp_flags[i] & SYN:
+        return not p.tcp_flags[i] & ACK
+    sport, dport = np.int64(p.sport[i]), np.int64(p.dport[i])
+    if sport == 0 and dport == 0:
+        return True
+    src_listens = known_bits(table.endpoints, p.src[i, 0], p.src[i, 1], sport) & LISTENER
+    dst_listens = known_bits(table.endpoints, p.dst[i, 0], p.dst[i, 1], dport) & LISTENER
+    if src_listens != dst_listens:
+        return dst_listens != 0
+    if (sport < EPHEMERAL) != (dport < EPHEMERAL):
+        return dport < EPHEMERAL
+    return True
+
+
+@kernel
+def client_token(p: Packets, i: Int, from_client: bool) -> Int:
+    """What the legs of one connection have in common in their first packet."""
+    if p.proto[i] == TCP:
+        if from_client:
+            return p.tcp_seq[i]
+        return np.uint32(np.int64(p.tcp_ack[i]) - (1 if p.tcp_flags[i] & SYN else 0))
+    return np.uint32((np.int64(p.ip_id[i]) << 16) | (np.int64(p.payload_bytes[i]) & 0xFFFF))
+
+
+@kernel
+def begins_anew(p: Packets, i: Int, c: Record, from_b: bool) -> Flag:
+    """Is a SYN the start of another connection with the same tuple?"""
+    if p.proto[i] != TCP or p.tcp_flags[i] & (SYN | ACK | RST) != SYN:
+        return False
+    same_side = from_b == (c.client_is_b != 0)
+    return not (same_side and c.state & SYN_SEEN and p.tcp_seq[i] == c.token)
