@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from enum import StrEnum
 from itertools import islice, pairwise, takewhile
 
-import networkx as nx
-
 OUTSIDE = "outside"
 RESOLVERS = ("kube-dns", "coredns")  #: every pod may ask them, and they ask outside
 
@@ -42,6 +40,8 @@ def leak_paths(
     >>> leak_paths([("outside", "front-end"), ("front-end", "user"), ("user", "user-db")], "user-db")
     [('user-db', 'user', 'front-end', 'outside')]
     """
+    import networkx as nx
+
     graph = nx.Graph(sorted({(min(edge), max(edge)) for edge in allowed_edges if edge[0] != edge[1]}))
     if store not in graph or OUTSIDE not in graph or store == OUTSIDE or not nx.has_path(graph, store, OUTSIDE):
         return []
