@@ -1,0 +1,56 @@
+"""Closed set of edges, as a network policy would enforce it: pair, port and direction of initiation (Cilium's semantics)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from mimir.detectors.base import Reason, Scores
+from mimir.detectors.columns import columns_of, keys_from_json, keys_to_json, total_bytes
+from mimir.detectors.novelty import novel_edges, novelty_reasons
+from mimir.detectors.parameters import Parametrised
+from mimir.flows.edges import EdgeKey, EdgeSeries, Window
+
+
+class Allowlist(Parametrised):
+    """Score = IP bytes on edges not seen in training.
+
+    An edge is (client service, server service, port, protocol) with the direction of initiation; a new outside
+    server is a new edge, a new address of a public entry's clients is not, and neither is a new pod of a known service.
+    """
+
+    name = "allowlist"
+
+    def __init__(self) -> None:
+        self._allowed: tuple[EdgeKey, ...] | None = None
+
+    def fit(self, benign: EdgeSeries) -> Self:
+        """Allow every edge that carried at least one packet."""
+        columns = columns_of(benign)
+        used = columns.fold(total_bytes(benign)).sum(axis=0) > 0
+        self._allowed = tuple(sorted(k for k, u in zip(columns.keys, used, strict=True) if u))
+        return self
+
+    @property
+    def allowed(self) -> tuple[EdgeKey, ...]:
+        """The edges allowed, by service; raises NotFittedError before `fit`."""
+        self.require(self._allowed is not None)
+        return self._allowed or ()
+
+    def score(self, windows: EdgeSeries) -> Scores:
+        """Bytes on edges outside the set; contributions are the bytes of each such edge."""
+        out = total_bytes(windows) * novel_edges(windows, self.allowed)
+        return Scores(windows.window_s, windows.window_start, out.sum(axis=1), windows.edges, out)
+
+    def explain(self, window: Window) -> list[Reason]:
+        """One reason per edge not in the set, most bytes first."""
+        return novelty_reasons(window, self.allowed, self.name)
+
+    def state(self) -> Mapping[str, Any]:
+        """The allowed edges."""
+        return {"allowed": keys_to_json(self.allowed)}
+
+    def load_state(self, state: Mapping[str, Any]) -> Self:
+        """The reverse of `state`."""
+        self._allowed = keys_from_json(state["allowed"])
+        return self

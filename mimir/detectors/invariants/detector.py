@@ -1,0 +1,121 @@
+"""The flagship: what a microservice application cannot hide, as families of learned regularities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.detectors.base import Reason, Scores
+from mimir.detectors.invariants.closed_set import ClosedSet
+from mimir.detectors.invariants.mediation import Mediation
+from mimir.detectors.invariants.volume import Volume
+from mimir.detectors.parameters import Parametrised
+from mimir.errors import MimirError
+from mimir.flows.edges import EdgeSeries, Window
+
+MIN_WINDOWS = 10  #: benign windows below which no regression is fitted
+
+
+class Family(Protocol):
+    """One kind of regularity. Surprise is −log₁₀ of a p-value, or on its scale, so that families can be compared."""
+
+    name: str
+    note: str  #: why the family is switched off; empty when it is on
+
+    def fit(self, benign: EdgeSeries) -> Self: ...
+
+    def surprise(self, windows: EdgeSeries) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+    def reasons(self, window: Window) -> list[Reason]: ...
+
+    def state(self) -> Mapping[str, Any]: ...
+
+    def load_state(self, state: Mapping[str, Any]) -> Self: ...
+
+
+class Invariants(Parametrised):
+    """Score = the largest surprise among `families`, corrected for their number (Bonferroni).
+
+    I1 closed set, I2 service-address mediation, I3 request-driven volume; each usable alone. `lags` windows of earlier
+    requests and the `ridge` strength belong to I3, as do `memory_s`: lengths over which it adds up small excesses.
+    """
+
+    name = "invariants"
+    parameters = ("families", "lags", "ridge", "memory_s")
+
+    def __init__(
+        self,
+        families: Sequence[str] = ("I1", "I2", "I3"),
+        lags: int = 1,
+        ridge: float = 0.01,
+        memory_s: Sequence[int] = (60, 300),
+    ) -> None:
+        self.families, self.lags, self.ridge, self.memory_s = list(families), lags, ridge, list(memory_s)
+        self._fitted: dict[str, Family] = {}
+
+    def _make(self) -> dict[str, Family]:
+        makers: dict[str, Callable[[], Family]] = {
+            "I1": ClosedSet,
+            "I2": Mediation,
+            "I3": lambda: Volume(self.lags, self.ridge, self.memory_s),
+        }
+        unknown = [f for f in self.families if f not in makers]
+        if unknown or not self.families:
+            raise MimirError(
+                f"detector.families must name at least one of {', '.join(makers)} (got {self.families}); see conf/detector/invariants.yaml"
+            )
+        if self.lags < 0 or self.ridge <= 0 or min(self.memory_s, default=1) <= 0:
+            raise MimirError(
+                f"detector.lags must be ≥ 0, ridge > 0 and memory_s > 0 (got {self.lags}, {self.ridge}, {self.memory_s}); "
+                "see conf/detector/invariants.yaml"
+            )
+        return {name: makers[name]() for name in dict.fromkeys(self.families)}
+
+    def fit(self, benign: EdgeSeries) -> Self:
+        """Learn every family; MimirError for fewer than MIN_WINDOWS windows or parameters out of range."""
+        if len(benign) < MIN_WINDOWS:
+            raise MimirError(
+                f"invariants need at least {MIN_WINDOWS} benign windows to fit (got {len(benign)}); raise evaluation.fit_s"
+            )
+        self._fitted = {name: family.fit(benign) for name, family in self._make().items()}
+        return self
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Families that switched themselves off, in words."""
+        self.require(bool(self._fitted))
+        return tuple(f.note for f in self._fitted.values() if f.note)
+
+    def score(self, windows: EdgeSeries) -> Scores:
+        """Surprise per window; contributions are the surprise of each edge (its largest over the families)."""
+        self.require(bool(self._fitted))
+        price = np.log10(sum(not f.note for f in self._fitted.values()) or 1)
+        score, edges = np.zeros(len(windows)), np.zeros((len(windows), len(windows.edges)))
+        for family in self._fitted.values():
+            whole, parts = family.surprise(windows)
+            score, edges = np.maximum(score, whole - price), np.maximum(edges, parts)
+        return Scores(windows.window_s, windows.window_start, score, windows.edges, edges)
+
+    def explain(self, window: Window) -> list[Reason]:
+        """Reasons of the family with the largest surprise first; families without any are silent."""
+        self.require(bool(self._fitted))
+        ranked = sorted(
+            ((float(f.surprise(window.series)[0][window.index]), -i, f) for i, f in enumerate(self._fitted.values())),
+            key=lambda r: r[:2],
+            reverse=True,
+        )
+        return [reason for surprise, _, family in ranked if surprise > 0 for reason in family.reasons(window)]
+
+    def state(self) -> Mapping[str, Any]:
+        """State of each family."""
+        self.require(bool(self._fitted))
+        return {name: family.state() for name, family in self._fitted.items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> Self:
+        """The reverse of `state`."""
+        made = self._make()
+        self._fitted = {name: made[name].load_state(part) for name, part in state.items()}
+        return self

@@ -1,0 +1,149 @@
+"""One invariant: y(t) = β₀ + Σ βᵣ xᵣ(t) + ε with variance that follows the level, fitted robustly on few windows.
+
+Weighted ridge (Hoerl & Kennard 1970), strength by cross-validation over contiguous blocks; outliers lose weight
+(Huber 1964); σ²(t) = s₀² + s₁² ŷ(t) by profile likelihood on cross-validated residuals, so that the scale is that of
+windows the fit has not seen. Linear invariants of request counts: Jiang, Chen & Yoshihira 2006.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+ROUNDS = 3  #: of reweighting
+RIDGE_STEPS = (0.1, 1.0, 10.0, 100.0)  #: multiples of the given strength tried by cross-validation
+LEVEL_SHARES = np.array([0.0, 0.25, 0.5, 0.75, 0.95])  #: shares of the mean variance that may follow the level
+HUBER = 2.5  #: residuals beyond this many σ lose weight
+WINSOR = 4.0  #: residuals are cut here before their scale is taken
+LEVEL_FLOOR = 0.05  #: ŷ below this share of its mean does not make the variance smaller
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted invariant. `beta` = (β₀, β₁ … β_P); `covariance` of beta, in (unit of y)²."""
+
+    beta: Array
+    covariance: Array
+    s0_squared: float
+    s1_squared: float
+
+    def predict(self, x: Array) -> tuple[Array, Array, Array]:
+        """(T,) prediction, variance of a new observation around it, and variance of the prediction itself."""
+        full = with_intercept(x)
+        level = full @ self.beta
+        return level, self.variance(level), self.leverage(full)
+
+    def variance(self, level: Array) -> Array:
+        """σ²(t) = s₀² + s₁² ŷ(t) at these levels."""
+        return self.s0_squared + self.s1_squared * np.maximum(level, 0.0)
+
+    def leverage(self, full: Array) -> Array:
+        """Variance of the prediction that comes from not knowing β exactly; large away from the training data."""
+        return np.einsum("tp,pq,tq->t", full, self.covariance, full, optimize=True)
+
+
+def with_intercept(x: Array) -> Array:
+    """(T, P) → (T, 1 + P)."""
+    return np.hstack([np.ones((len(x), 1)), x])
+
+
+def blocks(windows: int) -> NDArray[np.int64]:
+    """Fold number of each window: contiguous blocks, so that dependence between neighbours does not flatter the fit."""
+    folds = int(np.clip(windows // 30, 5, 10))
+    return np.arange(windows, dtype=np.int64) * min(folds, max(windows, 1)) // max(windows, 1)
+
+
+def fit(x: Array, y: Array, free: int, ridge: float, floor: float) -> tuple[Fit, Array]:
+    """A fitted invariant and its (T,) cross-validated residuals in units of σ(t).
+
+    The first `free` regressors are not penalised. `floor` is the smallest σ allowed, in units of y.
+    """
+    full, fold = with_intercept(x), blocks(len(y))
+    scale = np.sqrt((full**2).mean(axis=0))
+    scale[scale == 0] = 1.0
+    z = full / scale
+    weight = _first_weights(x, y, floor)
+    penalised = np.arange(z.shape[1]) > free
+    for _ in range(ROUNDS):
+        held_out, strength = _cross_validate(z, y, weight, penalised, fold, ridge)
+        beta, inverse = _solve(z, y, weight, penalised, strength)
+        # the level that the variance follows must not be the held-out one: with few windows it is noisy
+        s0, s1 = _variance(y - held_out, z @ beta, floor)
+        sigma2 = s0 + s1 * np.maximum(z @ beta, 0.0)
+        standard = np.abs(y - held_out) / np.sqrt(sigma2)
+        weight = np.minimum(1.0, HUBER / np.maximum(standard, 1e-12)) / sigma2
+    model = Fit(beta / scale, inverse / np.outer(scale, scale), s0, s1)
+    return model, (y - held_out) / np.sqrt(sigma2 + model.leverage(full))
+
+
+def _first_weights(x: Array, y: Array, floor: float) -> Array:
+    """1 / level, the level taken from the first regressor: enough to start with."""
+    level = np.ones(len(y))
+    if x.shape[1] and x[:, 0].mean() > 0:
+        level = x[:, 0] / x[:, 0].mean()
+    mean_square = max(float((y**2).mean()), floor**2)
+    return 1.0 / (np.maximum(level, 0.2) * mean_square)
+
+
+def _cross_validate(
+    z: Array, y: Array, weight: Array, penalised: NDArray[np.bool_], fold: NDArray[np.int64], ridge: float
+) -> tuple[Array, float]:
+    """Held-out predictions at the best ridge strength, and that strength."""
+    count = int(fold.max()) + 1
+    starts = np.searchsorted(fold, np.arange(count))
+    wz = z * weight[:, None]
+    grams = np.stack([wz[a:b].T @ z[a:b] for a, b in _spans(starts, len(y))])
+    sides = np.stack([wz[a:b].T @ y[a:b] for a, b in _spans(starts, len(y))])
+    gram, side = grams.sum(axis=0), sides.sum(axis=0)
+    base = float(np.trace(gram)) / len(gram)
+    strengths = ridge * np.array(RIDGE_STEPS) * base
+    jitter = 1e-9 * base * np.eye(len(gram))
+    left = (gram - grams)[None] + jitter + strengths[:, None, None, None] * np.diag(penalised.astype(np.float64))
+    beta = np.linalg.solve(left, np.broadcast_to((side - sides)[None, :, :, None], (*left.shape[:3], 1)))[..., 0]
+    predicted = np.einsum("tp,stp->st", z, beta[:, fold], optimize=True)
+    error = np.abs(y - predicted) * np.sqrt(weight)
+    cut = WINSOR * np.maximum(np.median(error, axis=1, keepdims=True), 1e-12)
+    best = int(np.argmin((np.minimum(error, cut.min()) ** 2).sum(axis=1)))
+    return predicted[best], float(strengths[best])
+
+
+def _spans(starts: NDArray[np.int64], end: int) -> list[tuple[int, int]]:
+    edges = [*starts.tolist(), end]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _solve(z: Array, y: Array, weight: Array, penalised: NDArray[np.bool_], strength: float) -> tuple[Array, Array]:
+    wz = z * weight[:, None]
+    gram = wz.T @ z
+    inverse = np.linalg.inv(
+        gram + (1e-9 * np.trace(gram) / len(gram)) * np.eye(len(gram)) + np.diag(strength * penalised)
+    )
+    return inverse @ (wz.T @ y), inverse
+
+
+def _variance(residual: Array, level: Array, floor: float) -> tuple[float, float]:
+    """s₀², s₁² of σ² = s₀² + s₁² level, by profile likelihood over LEVEL_SHARES on winsorised residuals."""
+    mean = float(np.maximum(level, 0.0).mean())
+    if mean <= 0:
+        return max(floor**2, _robust_square(residual)), 0.0
+    relative = np.maximum(level / mean, LEVEL_FLOOR)
+    best = (np.inf, floor**2, 0.0)
+    for share in LEVEL_SHARES:
+        shape = (1 - share) + share * relative
+        square = max(_robust_square(residual / np.sqrt(shape)), floor**2)
+        cut = np.minimum((residual**2) / (shape * square), WINSOR**2)
+        loss = float((np.log(shape * square) + cut).sum())
+        best = min(best, (loss, square * (1 - share), square * share / mean))
+    return max(best[1], (0.2 * floor) ** 2), best[2]
+
+
+def _robust_square(residual: Array) -> float:
+    """Mean square after cutting at WINSOR robust standard deviations; the plain one where most residuals are 0."""
+    spread = 1.4826 * float(np.median(np.abs(residual)))
+    if spread == 0:
+        return float((residual**2).mean())
+    return float((np.minimum(np.abs(residual), WINSOR * spread) ** 2).mean())

@@ -1,0 +1,153 @@
+"""What family I3 predicts: bytes of an edge from request counts, and request counts from those of other edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.detectors.columns import aligned
+from mimir.detectors.invariants.regression import Fit, fit
+from mimir.detectors.invariants.regressors import Gram, clean_candidates, most_regressors, neighbours
+from mimir.detectors.leakpaths import LeakPath
+from mimir.flows.edges import EdgeKey, EdgeSeries
+
+Array = NDArray[np.float64]
+
+OWN, CLEAN, COUNT = "own", "clean", "count"
+KINDS = (OWN, CLEAN, COUNT)
+REPLIES, REQUESTS, NAMES = "response_payload_bytes", "request_payload_bytes", "dns_name_bytes"
+BYTES = (REPLIES, REQUESTS, NAMES)
+CALLS = "requests"  #: exchanges, or DNS queries on edges that carry them
+FLOOR = {REPLIES: 250.0, REQUESTS: 250.0, NAMES: 100.0, CALLS: 1.5}  #: smallest σ a window, in bytes or requests
+
+
+class Target(NamedTuple):
+    """`counter` of edge number `edge`, predicted from its own and its neighbours' requests, or from clean counts."""
+
+    edge: int
+    counter: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """A target, its regressors as (edge, lag) pairs, and the fit."""
+
+    target: Target
+    regressors: tuple[tuple[int, int], ...]
+    fit: Fit
+
+
+class Counts:
+    """Counters of a series on the edges of training, as the invariants read them."""
+
+    def __init__(self, series: EdgeSeries, keys: Sequence[EdgeKey], dns: NDArray[np.bool_]):
+        self._values = {name: aligned(series, name, keys) for name in BYTES}
+        exchanges, queries = aligned(series, "exchanges", keys), aligned(series, "dns_queries", keys)
+        self._values[CALLS] = np.where(dns, queries, exchanges)
+
+    def of(self, target: Target) -> Array:
+        """(T,) observed values."""
+        return self._values[target.counter][:, target.edge]
+
+    @property
+    def requests(self) -> Array:
+        """(T, E) request counts."""
+        return self._values[CALLS]
+
+    def matrix(self, regressors: Sequence[tuple[int, int]]) -> Array:
+        """(T, P) request counts, lagged; before the first window its own count stands in."""
+        calls = self._values[CALLS]
+        out = np.empty((len(calls), len(regressors)))
+        for i, (edge, lag) in enumerate(regressors):
+            column = calls[:, edge]
+            out[:, i] = column if not lag else np.concatenate([np.repeat(column[:1], lag), column])[: len(column)]
+        return out
+
+
+def dns_edges(series: EdgeSeries, keys: Sequence[EdgeKey]) -> NDArray[np.bool_]:
+    """(E,) True for edges that carried DNS queries."""
+    return np.asarray(aligned(series, "dns_queries", keys).sum(axis=0) > 0)
+
+
+def targets_of(edge: int, dns: bool) -> list[Target]:
+    """Everything predicted about one edge."""
+    counters = (NAMES,) if dns else (REPLIES, REQUESTS)
+    return [*(Target(edge, c, k) for c in counters for k in (OWN, CLEAN)), Target(edge, CALLS, COUNT)]
+
+
+def fit_invariants(
+    counts: Counts, keys: Sequence[EdgeKey], dns: NDArray[np.bool_], paths: Sequence[LeakPath], lags: int, ridge: float
+) -> tuple[list[Invariant], Array]:
+    """All invariants of the training counts, and their (T, M) cross-validated standardised residuals."""
+    gram, most = Gram(counts.requests), most_regressors(len(counts.requests))
+    activity = counts.requests.sum(axis=0)
+    invariants, residuals = [], []
+    for edge in range(len(keys)):
+        near = neighbours(keys, edge)
+        clean = clean_candidates(keys, edge, paths, activity)
+        for target in targets_of(edge, bool(dns[edge])):
+            own = target.kind == OWN
+            y = counts.of(target)
+            chosen = gram.choose(y, near if own else clean, [edge] if own else [], most)
+            lagged = [(e, 0) for e in chosen] + [(chosen[0], lag) for lag in range(1, lags + 1) if chosen]
+            free = 1 if chosen else 0
+            model, residual = fit(counts.matrix(lagged), y, free, ridge, FLOOR[target.counter])
+            invariants.append(Invariant(target, tuple(lagged), model))
+            residuals.append(residual)
+    shape = (len(counts.requests), len(invariants))
+    return invariants, np.stack(residuals, axis=1) if residuals else np.zeros(shape)
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """(T, M) observed and expected values, σ of their difference, and the part of σ that comes from not knowing β exactly.
+
+    That part errs the same way in neighbouring windows, so it adds up linearly, not by squares.
+    """
+
+    observed: Array
+    expected: Array
+    sigma: Array
+    shared: Array
+
+    @property
+    def standard(self) -> Array:
+        """(T, M) (observed − expected) / σ."""
+        return (self.observed - self.expected) / self.sigma
+
+
+def residuals_of(invariants: Sequence[Invariant], counts: Counts) -> Residuals:
+    """Residuals of all invariants on these counts."""
+    out = np.empty((4, len(counts.requests), len(invariants)))
+    for m, invariant in enumerate(invariants):
+        expected, noise, shared = invariant.fit.predict(counts.matrix(invariant.regressors))
+        out[:, :, m] = counts.of(invariant.target), expected, np.sqrt(noise + shared), np.sqrt(np.maximum(shared, 0.0))
+    return Residuals(*out)
+
+
+def to_state(invariants: Sequence[Invariant]) -> list[dict[str, Any]]:
+    """Invariants as JSON values and arrays."""
+    return [
+        {
+            "target": list(i.target), "regressors": [list(r) for r in i.regressors], "beta": i.fit.beta,
+            "covariance": i.fit.covariance, "s0_squared": i.fit.s0_squared, "s1_squared": i.fit.s1_squared,
+        }
+        for i in invariants
+    ]  # fmt: skip
+
+
+def from_state(rows: Sequence[Mapping[str, Any]]) -> list[Invariant]:
+    """The reverse of `to_state`."""
+    return [
+        Invariant(
+            Target(*r["target"]),
+            tuple((int(e), int(lag)) for e, lag in r["regressors"]),
+            Fit(np.asarray(r["beta"]), np.asarray(r["covariance"]), float(r["s0_squared"]), float(r["s1_squared"])),
+        )
+        for r in rows
+    ]

@@ -1,0 +1,158 @@
+"""I3, request-driven volume: replies follow requests, so bytes that no request explains are leaving with someone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir.detectors.base import Reason
+from mimir.detectors.columns import columns_of, keys_from_json, keys_to_json, place, total_bytes
+from mimir.detectors.invariants import chains, tails
+from mimir.detectors.invariants import targets as tg
+from mimir.detectors.invariants.words import volume_reasons
+from mimir.detectors.leakpaths import Hop, LeakPath, leak_paths
+from mimir.flows.edges import EdgeKey, EdgeSeries, Window
+
+Array = NDArray[np.float64]
+
+MOST_HOPS, MOST_CHAINS = 4, 100
+CHAIN_SHARE = 0.9  #: of the error allowance given to chains from a sensitive store; the rest is for single edges
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What I3 computed about a series: residuals and their normal equivalents, and the strongest test of each window."""
+
+    residuals: tg.Residuals  # (T, M)
+    normal: Array  # (T, M)
+    surprise: Array  # (T,)
+    test: NDArray[np.int64]  # (T,)
+    length: NDArray[np.int64]  # (T,) windows summed up
+
+
+class Volume:
+    """Learns the invariants and judges residuals; `words` puts them into sentences."""
+
+    name = "I3"
+    note = ""
+
+    def __init__(self, lags: int, ridge: float, memory_s: Sequence[int]):
+        self.lags, self.ridge, self.memory_s = lags, ridge, tuple(memory_s)
+        self.keys: tuple[EdgeKey, ...] = ()
+        self.dns: NDArray[np.bool_] = np.zeros(0, dtype=bool)
+        self.paths: list[LeakPath] = []
+        self.invariants: list[tg.Invariant] = []
+        self.tests: list[chains.Test] = []
+        self.lengths: tuple[int, ...] = (1,)
+        self._stretch = self._corrections = np.zeros(0)
+        self.correlation = np.zeros((0, 0))
+        self._location = self.scale = np.zeros((0, 1))
+        self._last: tuple[EdgeSeries, Evidence] | None = None
+
+    def fit(self, benign: EdgeSeries) -> Self:
+        """Learn invariants, tails, correlations and the spread of every test, all on held-out residuals."""
+        columns = columns_of(benign)
+        used = columns.fold(total_bytes(benign)).sum(axis=0) > 0
+        self.keys = tuple(sorted(k for k, u in zip(columns.keys, used, strict=True) if u))
+        self.dns = tg.dns_edges(benign, self.keys)
+        self.paths = leak_paths(self.keys, benign.sensitive, MOST_HOPS, MOST_CHAINS)
+        self.lengths = tuple(sorted({1, *(max(1, s // benign.window_s) for s in self.memory_s)}))
+        counts = tg.Counts(benign, self.keys, self.dns)
+        self.invariants, held_out = tg.fit_invariants(counts, self.keys, self.dns, self.paths, self.lags, self.ridge)
+        self._make_tests()
+        self._stretch = tails.stretch(held_out)
+        normal = tails.normal_equivalent(held_out, self._stretch)
+        self.correlation = chains.correlation(normal)
+        residuals = tg.residuals_of(self.invariants, counts)
+        scatter = [chains.scatter(v) for v in self._statistics(normal, residuals)]
+        group = (
+            np.array([(tg.KINDS.index(t.kind), t.chain >= 0) for t in self.tests]) @ [2, 1]
+            if self.tests
+            else np.zeros(0)
+        )
+        self._location = np.array([s[0] for s in scatter]).reshape(-1, len(self.lengths))
+        spread = np.array([s[1] for s in scatter]).reshape(-1, len(self.lengths))
+        self.scale = chains.pooled_scale(spread, len(benign) / np.array(self.lengths, dtype=np.float64), group)
+        return self
+
+    def _make_tests(self) -> None:
+        self.tests = chains.tests_of([i.target for i in self.invariants], self.dns.tolist(), self.paths)
+        on_chain = np.array([test.chain >= 0 for test in self.tests], dtype=bool)
+        share = CHAIN_SHARE if on_chain.any() else 0.0
+        # a test with share w of the allowance is corrected as one of 1/w
+        chain, edge = share / max(on_chain.sum(), 1), (1 - share) / max((~on_chain).sum(), 1)
+        self._corrections = len(self.lengths) / np.where(on_chain, chain, edge)
+
+    def _statistics(self, normal: Array, residuals: tg.Residuals) -> list[Array]:
+        """Per test the (T, K) statistics before standardisation."""
+        gain = 1.0 / residuals.sigma
+        signals = (chains.signal_of(t, normal, gain, residuals.shared, self.correlation) for t in self.tests)
+        return [np.stack([chains.statistic(s, length) for length in self.lengths], axis=1) for s in signals]
+
+    def evidence(self, windows: EdgeSeries) -> Evidence:
+        """Residuals and the strongest test of each window; kept for the next call with the same series."""
+        if self._last is not None and self._last[0] is windows:
+            return self._last[1]
+        residuals = tg.residuals_of(self.invariants, tg.Counts(windows, self.keys, self.dns))
+        normal = tails.normal_equivalent(residuals.standard, self._stretch)
+        out = Evidence(residuals, normal, *self._strongest(normal, residuals))
+        self._last = (windows, out)
+        return out
+
+    def _strongest(self, normal: Array, residuals: tg.Residuals) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+        count = len(normal)
+        best, test, length = np.zeros(count), np.zeros(count, np.int64), np.ones(count, np.int64)
+        top = np.full(count, -np.inf)
+        for n, values in enumerate(self._statistics(normal, residuals)):
+            z = (values - self._location[n]) / self.scale[n]
+            longest = z.argmax(axis=1)
+            z = np.take_along_axis(z, longest[:, None], axis=1)[:, 0]
+            surprise = tails.surprise(z, float(self._corrections[n]))
+            # where no test is surprised, the largest statistic still orders them
+            better = (surprise > best) | ((surprise == best) & (z > top))
+            best, top = np.where(better, surprise, best), np.where(better, z, top)
+            test, length = np.where(better, n, test), np.where(better, np.array(self.lengths)[longest], length)
+        return tails.bend(best), test, length
+
+    def surprise(self, windows: EdgeSeries) -> tuple[Array, Array]:
+        """(T,) corrected surprise of the strongest test; (T, E) of the strongest single-window residual of each edge."""
+        evidence, columns = self.evidence(windows), columns_of(windows)
+        strongest = np.full((len(windows), len(self.keys)), tails.LOWEST)
+        for m, invariant in enumerate(self.invariants):
+            edge = invariant.target.edge
+            strongest[:, edge] = np.maximum(strongest[:, edge], evidence.normal[:, m])
+        per_edge = np.zeros((len(windows), len(columns.keys)))
+        where = place(columns.keys, self.keys)
+        per_edge[:, where >= 0] = tails.bend(tails.surprise(strongest[:, where[where >= 0]], 1.0))
+        return evidence.surprise, columns.spread(per_edge, total_bytes(windows))
+
+    def reasons(self, window: Window) -> list[Reason]:
+        """The strongest test edge by edge, then the next best chains."""
+        return volume_reasons(self, window)
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything learned."""
+        return {
+            "edges": keys_to_json(self.keys), "dns": self.dns, "lengths": list(self.lengths),
+            "paths": [[list(p.nodes), [[h.edge, h.reply] for h in p.hops]] for p in self.paths],
+            "invariants": tg.to_state(self.invariants), "stretch": self._stretch, "correlation": self.correlation,
+            "location": self._location, "scale": self.scale,
+        }  # fmt: skip
+
+    def load_state(self, state: Mapping[str, Any]) -> Self:
+        """The reverse of `state`."""
+        self.keys, self.dns = keys_from_json(state["edges"]), np.asarray(state["dns"], dtype=bool)
+        self.lengths = tuple(int(k) for k in state["lengths"])
+        self.paths = [
+            LeakPath(tuple(nodes), tuple(Hop(int(e), bool(r)) for e, r in hops)) for nodes, hops in state["paths"]
+        ]
+        self.invariants = tg.from_state(state["invariants"])
+        self._stretch, self.correlation = np.asarray(state["stretch"]), np.asarray(state["correlation"])
+        self._location, self.scale = np.asarray(state["location"]), np.asarray(state["scale"])
+        self._make_tests()
+        self._last = None
+        return self
