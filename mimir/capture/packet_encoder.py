@@ -6,9 +6,12 @@ Layouts: draft-ietf-opsawg-pcap (record), tcpdump.org LINKTYPE_LINUX_SLL2 (link 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.capture.batch import PacketBatch
 from mimir.capture.jit import kernel
 
 TTL = 64  # IPv4 time to live and IPv6 hop limit
@@ -26,8 +29,34 @@ OK, BAD_ORDER, BAD_FAMILY, BAD_PROTOCOL, BAD_LENGTH = 0, 1, 2, 3, 4
 _TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
 _Bytes = NDArray[np.uint8]
-_Numbers = tuple[NDArray[np.uint32], NDArray[np.uint32]]
-_Headers = tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint16]]
+
+
+class Columns(NamedTuple):
+    """The columns of a batch that the kernel reads; addresses as int64 views."""
+
+    ts_ns: NDArray[np.int64]
+    src: NDArray[np.int64]
+    dst: NDArray[np.int64]
+    proto: NDArray[np.uint8]
+    sport: NDArray[np.uint16]
+    dport: NDArray[np.uint16]
+    ip_bytes: NDArray[np.uint32]
+    payload_bytes: NDArray[np.uint32]
+    tcp_flags: NDArray[np.uint8]
+    tcp_seq: NDArray[np.uint32]
+    tcp_ack: NDArray[np.uint32]
+    ip_id: NDArray[np.uint16]
+    ifindex: NDArray[np.int32]
+    direction: NDArray[np.uint8]
+    dns_offset: NDArray[np.int64]
+    dns_bytes: NDArray[np.uint16]
+    data: NDArray[np.uint8]
+
+
+def columns(batch: PacketBatch) -> Columns:
+    """Contiguous, writable arrays, so that one machine code serves every source."""
+    plain = (np.require(getattr(batch, name), requirements=["C", "W"]) for name in Columns._fields)
+    return Columns(*(column.view(np.int64) if column.dtype == np.uint64 else column for column in plain))
 
 
 @kernel
@@ -202,13 +231,15 @@ def _transport(
     pseudo: int,
     clock_ms: int,
     head: tuple[int, int, int, int, int],
-    seq: int,
-    ack: int,
+    numbers: tuple[int, int],
 ) -> int:
-    """Header at `at`; `sizes` are transport and payload bytes, `pseudo` the sum of everything outside it."""
+    """Header at `at`; `sizes` are transport and payload bytes, `pseudo` the sum of everything outside it.
+
+    `head` is protocol, source port, destination port, TCP flags, identification; `numbers` sequence, acknowledgement.
+    """
     proto, sport, dport, flags, ident = head
     if proto == _TCP:
-        return _tcp(out, at, sizes[0] - sizes[1], sport, dport, seq, ack, flags, clock_ms, pseudo)
+        return _tcp(out, at, sizes[0] - sizes[1], sport, dport, numbers[0], numbers[1], flags, clock_ms, pseudo)
     if proto == _UDP:
         return _udp(out, at, sizes[0], sport, dport, pseudo)
     return _echo(out, at, 8, ident, 0) if proto == _ICMP else _echo(out, at, 128, ident, pseudo)
@@ -224,53 +255,40 @@ def _record(out: _Bytes, start: int, time_ns: int, captured: int, original: int)
 
 @kernel
 def encode(
-    out: _Bytes,
-    rows: tuple[int, int],
-    last_ns: int,
-    snaplen: int,
-    keep_dns: bool,
-    times: NDArray[np.int64],
-    addresses: tuple[NDArray[np.int64], NDArray[np.int64]],
-    headers: _Headers,
-    lengths: _Numbers,
-    numbers: _Numbers,
-    link: tuple[NDArray[np.int32], NDArray[np.uint8]],
-    dns: tuple[NDArray[np.int64], NDArray[np.uint16], _Bytes],
+    out: _Bytes, begin: int, end: int, last_ns: int, limits: tuple[int, bool], c: Columns
 ) -> tuple[int, int, int]:
-    """Fill `out` with the records of `rows` (begin, end), the first not before `last_ns`.
+    """Fill `out` with the records of rows `begin` … `end`, the first not before `last_ns`.
 
-    `headers` are proto, source port, destination port, TCP flags, IPv4 id; `lengths` IP and payload bytes; `numbers`
-    TCP sequence and acknowledgement; `link` interface, packet type; `dns` offset, bytes, data. Addresses: int64 views.
-    Returns bytes filled, the row that stopped it (or `end`), and why (OK, BAD_…).
+    `limits`: the snaplen, and whether DNS messages are kept. Returns bytes filled, the row that stopped it (or `end`),
+    and why (OK, BAD_…).
     """
-    src, dst = addresses
     at = 0
-    for i in range(rows[0], rows[1]):
-        proto, length, payload = int(headers[0][i]), int(lengths[0][i]), int(lengths[1][i])
-        v4 = src[i, 0] == 0 and (src[i, 1] >> 32) == 0xFFFF
+    for i in range(begin, end):
+        proto, length, payload = int(c.proto[i]), int(c.ip_bytes[i]), int(c.payload_bytes[i])
+        v4 = c.src[i, 0] == 0 and (c.src[i, 1] >> 32) == 0xFFFF
+        v4_peer = c.dst[i, 0] == 0 and (c.dst[i, 1] >> 32) == 0xFFFF
         transport = length - (20 if v4 else 40)
-        begin, message = dns[0][i], int(dns[1][i]) if proto == _UDP and dns[0][i] >= 0 else 0
-        v4_peer = dst[i, 0] == 0 and (dst[i, 1] >> 32) == 0xFFFF
-        error = _refusal(v4, v4_peer, proto, transport, payload, message) if times[i] >= last_ns else BAD_ORDER
+        message = int(c.dns_bytes[i]) if proto == _UDP and c.dns_offset[i] >= 0 else 0
+        error = _refusal(v4, v4_peer, proto, transport, payload, message) if c.ts_ns[i] >= last_ns else BAD_ORDER
         if error != OK:
             return at, i, error
-        start, last_ns = at, times[i]
-        at = _link(out, at + RECORD_BYTES, 0x0800 if v4 else 0x86DD, max(0, link[0][i]), int(link[1][i]))
+        start, last_ns, ident = at, c.ts_ns[i], int(c.ip_id[i])
+        at = _link(out, at + RECORD_BYTES, 0x0800 if v4 else 0x86DD, max(0, c.ifindex[i]), int(c.direction[i]))
         if v4:
-            pseudo = _ip4(out, at, length, int(headers[4][i]), proto, src[i, 1] & 0xFFFFFFFF, dst[i, 1] & 0xFFFFFFFF)
+            pseudo = _ip4(out, at, length, ident, proto, c.src[i, 1] & 0xFFFFFFFF, c.dst[i, 1] & 0xFFFFFFFF)
         else:
-            pseudo = _ip6(out, at, length, proto, src[i], dst[i])
+            pseudo = _ip6(out, at, length, proto, c.src[i], c.dst[i])
+        at += length - transport
         pseudo += proto + transport
         if message:
-            pseudo += _words(dns[2], begin, begin + message)
-        at += length - transport
-        head = (proto, int(headers[1][i]), int(headers[2][i]), int(headers[3][i]), int(headers[4][i]))
-        seq, ack = int(numbers[0][i]), int(numbers[1][i])
-        at = _transport(out, at, (transport, payload), pseudo, last_ns // 1_000_000, head, seq, ack)
-        if keep_dns and message:
-            out[at : at + message] = dns[2][begin : begin + message]
+            pseudo += _words(c.data, c.dns_offset[i], c.dns_offset[i] + message)
+        head = (proto, int(c.sport[i]), int(c.dport[i]), int(c.tcp_flags[i]), ident)
+        numbers = (int(c.tcp_seq[i]), int(c.tcp_ack[i]))
+        at = _transport(out, at, (transport, payload), pseudo, last_ns // 1_000_000, head, numbers)
+        if limits[1] and message:
+            out[at : at + message] = c.data[c.dns_offset[i] : c.dns_offset[i] + message]
             at += message
-        captured = min(at - start - RECORD_BYTES, snaplen)
+        captured = min(at - start - RECORD_BYTES, limits[0])
         at = start + RECORD_BYTES + captured
         _record(out, start, last_ns, captured, SLL2_BYTES + length)
-    return at, rows[1], OK
+    return at, end, OK

@@ -13,10 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mimir.capture.batch import PacketBatch
 from mimir.files import atomic
@@ -58,15 +57,15 @@ class PcapWriter:
         """Append all rows. ValueError names the first that cannot be a packet (order, family, protocol, lengths)."""
         from mimir.capture import packet_encoder as encoder
 
-        columns = _columns(batch)
+        columns = encoder.columns(batch)
         _check_messages(batch)
         for begin in range(0, len(batch), _ROWS):
             end = min(begin + _ROWS, len(batch))
             need = (end - begin) * encoder.ROW_BYTES + int(batch.dns_bytes[begin:end].sum(dtype=np.int64))
             if len(self._room) < need:
                 self._room = np.empty(need, dtype=np.uint8)
-            last_ns, rows = self._last_ns, (begin, end)
-            used, row, error = encoder.encode(self._room, rows, last_ns, self._snaplen, self._keep_dns, *columns)
+            limits = (self._snaplen, self._keep_dns)
+            used, row, error = encoder.encode(self._room, begin, end, self._last_ns, limits, columns)
             if error != encoder.OK:
                 raise ValueError(_explain(batch, row, error))
             self._last_ns = int(batch.ts_ns[end - 1])
@@ -98,37 +97,12 @@ class PcapWriter:
             data = data[self._file.write(data) :]
 
 
-def _columns(batch: PacketBatch) -> tuple[Any, ...]:
-    """The kernel's arguments: contiguous, writable arrays of fixed types, so that it is compiled once."""
-    b, plain = batch, _plain
-    return (
-        plain(b.ts_ns, np.int64),
-        (plain(b.src, np.uint64).view(np.int64), plain(b.dst, np.uint64).view(np.int64)),
-        (
-            plain(b.proto, np.uint8),
-            plain(b.sport, np.uint16),
-            plain(b.dport, np.uint16),
-            plain(b.tcp_flags, np.uint8),
-            plain(b.ip_id, np.uint16),
-        ),
-        (plain(b.ip_bytes, np.uint32), plain(b.payload_bytes, np.uint32)),
-        (plain(b.tcp_seq, np.uint32), plain(b.tcp_ack, np.uint32)),
-        (plain(b.ifindex, np.int32), plain(b.direction, np.uint8)),
-        (plain(b.dns_offset, np.int64), plain(b.dns_bytes, np.uint16), plain(b.data, np.uint8)),
-    )
-
-
 def _check_messages(batch: PacketBatch) -> None:
     ends = batch.dns_offset + batch.dns_bytes
     beyond = np.flatnonzero((batch.dns_offset >= 0) & (ends > len(batch.data)))
     if len(beyond):
         row = int(beyond[0])
         raise ValueError(f"row {row} of the batch has a DNS message up to byte {ends[row]} of {len(batch.data)}")
-
-
-def _plain(column: NDArray[Any], kind: type[np.generic]) -> NDArray[Any]:
-    array = np.ascontiguousarray(column, dtype=kind)
-    return array if array.flags.writeable else array.copy()
 
 
 def _explain(batch: PacketBatch, row: int, error: int) -> str:
