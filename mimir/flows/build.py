@@ -8,20 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from mimir.capture.counts import CaptureCounts
 from mimir.capture.reader import open_capture
 from mimir.errors import MimirError
-from mimir.files import atomic
 from mimir.flows.connections import ConnectionTracker
-from mimir.flows.edges import COUNTERS
 from mimir.flows.identity import Identity, load_identity
-from mimir.flows.write import SCHEMA, write_edges
-
-SORT_COLUMNS = SCHEMA.names[:8]
+from mimir.flows.write import write_edges
 
 
 @dataclass(frozen=True)
@@ -74,18 +66,3 @@ def _load(entities: Path | None) -> Identity:
         return load_identity(entities)
     except (ValueError, OSError) as error:
         raise MimirError(f"the entities cannot be read: {error}") from error
-
-
-def merge_edges(parts: Sequence[Path], out: Path) -> int:
-    """Merge edge files of several recordings, or of shards of one, into `out`; returns the rows.
-
-    Equal keys add up, so the order of `parts` does not matter (connections cut by a shard border are the exception:
-    they begin once in each shard).
-    """
-    table = pa.concat_tables([pq.read_table(part, schema=SCHEMA) for part in parts])
-    merged = table.group_by(SORT_COLUMNS, use_threads=False).aggregate([(name, "sum") for name in COUNTERS])
-    merged = merged.rename_columns([name.removesuffix("_sum") for name in merged.column_names]).select(SCHEMA.names)
-    merged = merged.take(pc.sort_indices(merged, [(name, "ascending") for name in SORT_COLUMNS]))
-    with atomic(out) as temporary:
-        pq.write_table(merged.cast(SCHEMA).combine_chunks(), temporary, compression="zstd", row_group_size=1 << 18)
-    return int(merged.num_rows)

@@ -90,16 +90,25 @@ def _owner_at(tenures: list[_Tenure], when: int) -> Name | None:
     return min(coming, key=lambda t: (t.since_ns, PRECEDENCE[t.kind], t.name.pod)).name if coming else None
 
 
-def load_identity(path: Path | None) -> Identity:
-    """From entities.jsonl, a table of addresses (see `mimir.flows.listings`), or nothing (`None`).
+def entity_events(path: Path) -> list[dict[str, Any]]:
+    """Entity events of entities.jsonl or of a table of addresses (see `mimir.flows.listings`).
 
     Raises ValueError naming file and line for what cannot be understood.
     """
-    if path is None:
-        return Identity()
-    if path.suffix in (".jsonl", ".ndjson"):
-        return from_events(read_jsonl(path), str(path))
-    return from_events(read_table(path), str(path))
+    return read_jsonl(path) if path.suffix in (".jsonl", ".ndjson") else read_table(path)
+
+
+def load_identity(path: Path | None) -> Identity:
+    """Identity from entities.jsonl, a table of addresses, or nothing (`None`: addresses become nodes).
+
+    Raises ValueError naming file and line for what cannot be understood.
+    """
+    return Identity() if path is None else from_events(entity_events(path), str(path))
+
+
+def read_workloads(path: Path) -> dict[str, str]:
+    """Pod → workload, of all pods that ever were. Raises ValueError as `load_identity`."""
+    return load_identity(path).workloads
 
 
 def from_events(events: Iterable[Mapping[str, Any]], origin: str = "entities") -> Identity:
