@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,15 +20,18 @@ SORT_COLUMNS = ("recording", "window_s", "window_start", "client", "server", "se
 def merge_edges(parts: Mapping[str, tuple[Path, float, float]], out: Path) -> int:
     """One edges.parquet of several recordings: name → (file, start, end), times in UTC epoch seconds.
 
-    A row belongs to the recording when its window begins in [start, end), or is the one in which `start` lies; it gets
-    the recording's name. Returns the number of rows.
+    A row belongs to the recording in whose span its window begins (or to the first one that its window reaches), and
+    gets its name. Returns the number of rows.
     """
     tables = []
     for name, (path, start, end) in parts.items():
+        earlier = max((e for _, s, e in parts.values() if s < start), default=-math.inf)
         table = pq.read_table(path, schema=SCHEMA)
         begins = table["window_start"]
         ends = pc.add(begins, table["window_s"].cast(pa.int64()))
-        table = table.filter(pc.and_(pc.greater(ends, start), pc.less(begins, end)))
+        table = table.filter(
+            pc.and_(pc.and_(pc.greater(ends, start), pc.less(begins, end)), pc.greater_equal(begins, earlier))
+        )
         names = pa.array([name], pa.string()).take(pa.nulls(table.num_rows, pa.int32()).fill_null(0))
         tables.append(table.set_column(0, "recording", names))
     return _write(pa.concat_tables(tables), out)
