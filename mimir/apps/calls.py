@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from mimir.apps.graph import split_target
 from mimir.spec.app import AppSpec, EndpointSpec
 
-Floats, Ints = NDArray[np.float64], NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
 _MS = 1e6  # ns
 
 
@@ -38,7 +40,7 @@ class CallTrees:
     target: Ints  # (C,) endpoint
     edge: Ints  # (C,) index into AppSpec.edges
     probability: Floats  # (C,)
-    count: Ints  # (C, 2)
+    counts: Ints  # (C, 2)
     delay: Floats  # (C, 2) ns, triggers only
     largest: Ints  # (E,) most calls one request can cause, itself included
 
@@ -74,7 +76,7 @@ def compile_calls(app: AppSpec) -> CallTrees:
         target=table[:, 1].astype(np.int64),
         edge=table[:, 2].astype(np.int64),
         probability=table[:, 3].copy(),
-        count=table[:, 4:6].astype(np.int64),
+        counts=table[:, 4:6].astype(np.int64),
         delay=table[:, 6:8].copy(),
         largest=np.array(_largest(app, list(number))),
     )

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from ipaddress import ip_address
 
-from mimir.apps.graph import allowed_edges, cycle, uses
+from mimir.apps.graph import allowed_edges, call_cycle, edge_cycle, split_target, uses
 from mimir.errors import Problem
-from mimir.spec.app import OUTSIDE, AppSpec, RepeatSpec, ServiceSpec, StepSpec
+from mimir.spec.app import OUTSIDE, AppSpec, CallSpec, RepeatSpec, ServiceSpec, StepSpec
 
 _EPS = 1e-9
 
@@ -117,12 +117,12 @@ def _edges(app: AppSpec) -> Iterator[Problem]:
                 where, f"lets {edge.client} open connections, which is no app service", next="swap client and server"
             )
         least = 0 if edge.connection == "per_request" else 1
-        if edge.keep < least or (edge.connection == "shared" and edge.keep != 1) or edge.idle_s < 0:
-            allowed = {"per_request": "keep ≥ 0", "shared": "keep = 1"}.get(edge.connection, "keep ≥ 1")
+        if edge.keep < least or (edge.connection in ("shared", "session") and edge.keep != 1) or edge.idle_s < 0:
+            allowed = {"per_request": "keep ≥ 0", "kept": "keep ≥ 1"}.get(edge.connection, "keep = 1")
             yield Problem(where, f"has keep {edge.keep} and idle_s {edge.idle_s:g}", f"{allowed}, idle_s ≥ 0")
-    loop = cycle(app)
-    if loop:
-        yield Problem("app.edges", f"form a cycle: {' → '.join(loop)}", next="remove one edge of it")
+    for where, loop in (("app.edges", edge_cycle(app)), ("app.services", call_cycle(app))):
+        if loop:
+            yield Problem(where, f"form a cycle: {' → '.join(loop)}", next="remove one edge or call of it")
 
 
 def _calls(app: AppSpec) -> Iterator[Problem]:
@@ -141,7 +141,7 @@ def _calls(app: AppSpec) -> Iterator[Problem]:
                           next=f"add the edge to app.edges: client {use.client}, server {use.server}")  # fmt: skip
         if not 0 <= use.spec.probability <= 1:
             yield Problem(f"{use.where}.probability", f"must be in 0 … 1 (got {use.spec.probability:g})")
-        low, high = getattr(use.spec, "count", None) or getattr(use.spec, "delay_ms", (0, 0))
+        low, high = use.spec.count if isinstance(use.spec, CallSpec) else use.spec.delay_ms
         if not 0 <= low <= high:
             yield Problem(use.where, f"has a range that is not 0 ≤ low ≤ high (got [{low:g}, {high:g}])")
 
@@ -154,8 +154,7 @@ def _reached(app: AppSpec) -> Iterator[Problem]:
     while grown:
         grown = False
         for use in uses(app):
-            caller = use.where.split(".")[2]
-            if caller in reached and use.spec.probability > 0:
+            if split_target(use.cause)[0] in reached and use.spec.probability > 0:
                 new = {use.client, use.server} - reached
                 reached |= new
                 grown |= bool(new)

@@ -10,9 +10,10 @@ from mimir.spec.app import AppSpec, CallSpec, TriggerSpec
 
 
 class Use(NamedTuple):
-    """A call or trigger of the model: who opens the connection, what is called, and where the YAML says so."""
+    """A call or trigger of the model: what causes it, who opens the connection, what is called, where the YAML says so."""
 
     where: str
+    cause: str  # `service:endpoint`
     client: str
     server: str
     endpoint: str
@@ -33,12 +34,12 @@ def uses(app: AppSpec) -> Iterator[Use]:
     """Every call and trigger of every endpoint."""
     for service, spec in app.services.items():
         for name, endpoint in spec.endpoints.items():
-            where = f"app.services.{service}.endpoints.{name}"
+            where, cause = f"app.services.{service}.endpoints.{name}", f"{service}:{name}"
             for stage, calls in enumerate(endpoint.calls):
                 for number, call in enumerate(calls):
-                    yield Use(f"{where}.calls[{stage}][{number}]", service, *split_target(call.to), call)
+                    yield Use(f"{where}.calls[{stage}][{number}]", cause, service, *split_target(call.to), call)
             for number, trigger in enumerate(endpoint.triggers):
-                yield Use(f"{where}.triggers[{number}]", trigger.service, *split_target(trigger.to), trigger)
+                yield Use(f"{where}.triggers[{number}]", cause, trigger.service, *split_target(trigger.to), trigger)
 
 
 def allowed_edges(app: AppSpec) -> frozenset[tuple[str, str]]:
@@ -55,10 +56,22 @@ def service_order(app: AppSpec) -> list[str]:
     return list(TopologicalSorter(callers).static_order())
 
 
-def cycle(app: AppSpec) -> list[str]:
+def edge_cycle(app: AppSpec) -> list[str]:
     """A cycle among the allowed edges, or an empty list."""
     try:
         service_order(app)
+    except CycleError as error:
+        return [str(name) for name in error.args[1]][::-1]
+    return []
+
+
+def call_cycle(app: AppSpec) -> list[str]:
+    """Endpoints (`service:endpoint`) that cause each other without end, triggers included, or an empty list."""
+    causes: dict[str, set[str]] = {}
+    for use in uses(app):
+        causes.setdefault(f"{use.server}:{use.endpoint}", set()).add(use.cause)
+    try:
+        TopologicalSorter(causes).prepare()
     except CycleError as error:
         return [str(name) for name in error.args[1]][::-1]
     return []

@@ -45,7 +45,8 @@ def compile_behaviours(app: AppSpec) -> Programs:
     1 / (high − k + 1), which makes every number of passes from low to high equally likely.
     """
     endpoints = {name: i for i, name in enumerate(app.services[app.users.entry].endpoints)}
-    first, rows = [0], []
+    first = [0]
+    rows: list[list[float]] = []
     for items in app.users.behaviours.values():
         for item in items:
             rows += (

@@ -7,55 +7,58 @@ array of one uint64, so kernels can carry it on from one time slice to the next.
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-State = NDArray[np.uint64]
+from mimir.load.compiled import kernel
+
+State: TypeAlias = NDArray[np.uint64]
 
 
 def state_of(seed: np.random.SeedSequence) -> State:
     """A fresh state for one component."""
-    return seed.generate_state(1, np.uint64)
+    return seed.generate_state(1, np.uint64).astype(np.uint64)
 
 
-@njit(cache=True, inline="always")
+@kernel
 def next_word(state: State) -> np.uint64:
     """64 random bits."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
     z = state[0]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    word: np.uint64 = z ^ (z >> np.uint64(31))
+    return word
 
 
-@njit(cache=True)
+@kernel
 def uniform(state: State) -> float:
     """A number in [0, 1)."""
     return float(next_word(state) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True)
+@kernel
 def below(state: State, count: int) -> int:
     """A whole number in [0, count)."""
     return int(uniform(state) * count)
 
 
-@njit(cache=True)
+@kernel
 def between(state: State, low: float, high: float) -> float:
     """A number in [low, high)."""
     return low + (high - low) * uniform(state)
 
 
-@njit(cache=True)
+@kernel
 def normal(state: State) -> float:
     """A standard normal number (Box and Muller 1958)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))
     return radius * math.cos(2.0 * math.pi * uniform(state))
 
 
-@njit(cache=True)
+@kernel
 def lognormal(state: State, log_median: float, sigma: float) -> float:
     """exp(log_median + sigma z); no draw is spent when sigma is 0."""
     if sigma == 0.0:
@@ -63,7 +66,7 @@ def lognormal(state: State, log_median: float, sigma: float) -> float:
     return math.exp(log_median + sigma * normal(state))
 
 
-@njit(cache=True)
+@kernel
 def exponential(state: State, mean: float) -> float:
     """Waiting time of a Poisson process."""
     return -mean * math.log(1.0 - uniform(state))

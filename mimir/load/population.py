@@ -77,4 +77,5 @@ class Population:
         )
         self._now_ns = end_ns
         table = table[np.lexsort((table[:, 1], table[:, 0]))]
-        return Requests(*(np.ascontiguousarray(table[:, i]) for i in range(3)), last=table[:, 3] == 1)
+        ts_ns, user, endpoint = (np.ascontiguousarray(table[:, i]) for i in range(3))
+        return Requests(ts_ns, user, endpoint, last=table[:, 3] == 1)

@@ -20,7 +20,8 @@ def users_at(load: LoadSpec, offset_s: ArrayLike) -> NDArray[np.float64]:
     """
     steps = np.asarray(load.profile, dtype=np.float64) * load.users / 100.0
     hours = np.asarray(offset_s, dtype=np.float64) * STEPS / load.day_s
-    return np.interp(hours % STEPS, np.arange(STEPS + 1), np.append(steps, steps[0]))
+    wanted = np.interp(hours % STEPS, np.arange(STEPS + 1), np.append(steps, steps[0]))
+    return np.asarray(wanted, dtype=np.float64)
 
 
 def mix_of(load: LoadSpec, app: AppSpec) -> dict[str, float]:

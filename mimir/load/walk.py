@@ -7,16 +7,18 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mimir.load.compiled import kernel
 from mimir.load.draws import State, below, between, normal, uniform
 from mimir.units import NS_PER_S
 
-Ints, Floats = NDArray[np.int64], NDArray[np.float64]
-Steps = tuple[Ints, Floats, Ints, Floats, Ints]
+Ints: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+Steps: TypeAlias = tuple[Ints, Floats, Ints, Floats, Ints]
 
 TIME, STEP, STOP = 0, 1, 2
 ABSENT, ENDED = -1, -2
@@ -24,7 +26,7 @@ TICK_NS = NS_PER_S  # how often the number of users is compared with the one wan
 DRIFT_TICKS = 60  # the pace drifts once a minute
 
 
-@njit(cache=True)
+@kernel
 def _choose(cumulative: Floats, random: State) -> int:
     x = uniform(random) * cumulative[-1]
     for i in range(len(cumulative)):
@@ -33,7 +35,7 @@ def _choose(cumulative: Floats, random: State) -> int:
     return len(cumulative) - 1
 
 
-@njit(cache=True)
+@kernel
 def _seek(step: int, stop: int, steps: Steps, random: State) -> int:
     """The next step from `step` on that is really done, or ENDED."""
     _, _, request, leave, jump = steps
@@ -47,7 +49,7 @@ def _seek(step: int, stop: int, steps: Steps, random: State) -> int:
     return ENDED
 
 
-@njit(cache=True)
+@kernel
 def _start(user: Ints, at_ns: int, steps: Steps, weights: Floats, pause: Floats, pace: float, random: State) -> None:
     """Begin a behaviour; one whose steps are all left out costs its pause and another is begun."""
     first, wait = steps[0], steps[1]
@@ -62,7 +64,7 @@ def _start(user: Ints, at_ns: int, steps: Steps, weights: Floats, pause: Floats,
     user[STOP] = first[behaviour + 1]
 
 
-@njit(cache=True)
+@kernel
 def settle(users: Ints, count: int, start_ns: int, steps: Steps, occupied: Floats, random: State) -> None:
     """Put `count` users into the middle of what they do: behaviours weighted by the time they take, at any step."""
     first, wait = steps[0], steps[1]
@@ -77,7 +79,17 @@ def settle(users: Ints, count: int, start_ns: int, steps: Steps, occupied: Float
         users[i, STOP] = stop
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _doubled(rows: Ints) -> Ints:
+    """A copy with twice the room (by a loop: assigning a slice costs two seconds of compiling its error message)."""
+    out = np.empty((2 * len(rows), rows.shape[1]), dtype=np.int64)
+    for i in range(len(rows)):
+        for k in range(rows.shape[1]):
+            out[i, k] = rows[i, k]
+    return out
+
+
+@kernel
 def walk(
     users: Ints,
     span: tuple[int, int, int],
@@ -111,9 +123,7 @@ def walk(
                 _start(users[i], begin + int(uniform(random) * (end - begin)), steps, weights, times[0], speed, random)
             while users[i, STEP] != ABSENT and users[i, TIME] < end:
                 if used == len(out):
-                    grown = np.empty((2 * used, 4), dtype=np.int64)
-                    grown[:used] = out
-                    out = grown
+                    out = _doubled(out)
                 ended = _act(users[i], out[used], i, steps, times[1], speed, random)
                 used += 1
                 if ended and present > wanted[k]:
@@ -125,7 +135,7 @@ def walk(
     return out[:used]
 
 
-@njit(cache=True)
+@kernel
 def _act(user: Ints, row: Ints, slot: int, steps: Steps, response: Floats, speed: float, random: State) -> bool:
     """Write the user's request into `row` and move on; true when the behaviour ended, the time is then that of its end."""
     step = user[STEP]

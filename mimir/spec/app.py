@@ -93,7 +93,8 @@ class EdgeSpec:
     """An allowed edge and how its connections live.
 
     `per_request`: a connection a call. `kept`: up to `keep` idle connections a client pod are used again, closed after
-    `idle_s` (0: never). `shared`: one connection a client pod, calls wait for it. `session`: as `kept`, for each user session.
+    `idle_s` (0: never). `shared`: one connection a client pod, calls wait for it.
+    `session`: as `shared`, one for each user session.
     """
 
     client: str

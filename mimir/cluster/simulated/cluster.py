@@ -7,7 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
+from mimir.cluster.check import workload_problems
 from mimir.cluster.simulated.layout import CLIENTS, RESOLVER, Layout
+from mimir.errors import Problem
 from mimir.spec import Spec
 from mimir.spec.cluster import SimulatedSpec
 
@@ -19,6 +21,10 @@ class SimulatedCluster:
 
     def __init__(self, spec: Spec):
         self._spec = spec
+
+    def problems(self) -> list[Problem]:
+        """An inconsistent application, a load it cannot serve, a leak it has no way for."""
+        return workload_problems(self._spec)
 
     def requirements(self) -> list[Requirement]:
         """Nothing beyond the installed packages."""

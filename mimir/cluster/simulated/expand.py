@@ -10,7 +10,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from mimir.apps.calls import CallTrees
 from mimir.cluster.simulated.tables import (
@@ -29,6 +28,7 @@ from mimir.cluster.simulated.tables import (
     Floats,
     Ints,
 )  # fmt: skip
+from mimir.load.compiled import kernel
 from mimir.load.draws import State, below, between, lognormal, normal, uniform
 
 _MINUTE_NS = 60_000_000_000
@@ -50,7 +50,7 @@ class Model(NamedTuple):
     target: Ints
     edge: Ints
     probability: Floats
-    count: Ints
+    counts: Ints
     delay: Floats
 
 
@@ -67,14 +67,14 @@ def model_of(trees: CallTrees) -> Model:
     return Model(*(getattr(trees, name) for name in Model._fields))
 
 
-@njit(cache=True)
+@kernel
 def _size(log_median: float, sigma: float, common: float, share: float, random: State) -> float:
     if sigma == 0.0:
         return math.exp(log_median)
     return math.exp(log_median + sigma * (math.sqrt(1.0 - share) * normal(random) + math.sqrt(share) * common))
 
 
-@njit(cache=True)
+@kernel
 def _fill(row: Ints, at_ns: int, model: Model, collections: Ints, content: Content, random: State) -> None:
     """Own sizes and own time of one call that begins at about `at_ns`."""
     e = row[ENDPOINT]
@@ -89,7 +89,7 @@ def _fill(row: Ints, at_ns: int, model: Model, collections: Ints, content: Conte
         collections[model.inserts[e]] += 1
 
 
-@njit(cache=True)
+@kernel
 def _append_children(calls: Ints, i: int, used: int, model: Model, random: State) -> int:
     """Draw which calls call `i` makes and append them; returns the new number of rows."""
     e = calls[i, ENDPOINT]
@@ -97,7 +97,7 @@ def _append_children(calls: Ints, i: int, used: int, model: Model, random: State
     for c in range(model.first_call[e], model.first_call[e + 1]):
         if model.probability[c] < 1.0 and uniform(random) >= model.probability[c]:
             continue
-        for _ in range(model.count[c, 0] + below(random, model.count[c, 1] - model.count[c, 0] + 1)):
+        for _ in range(model.counts[c, 0] + below(random, model.counts[c, 1] - model.counts[c, 0] + 1)):
             calls[used, ENDPOINT], calls[used, EDGE] = model.target[c], model.edge[c]
             calls[used, PARENT], calls[used, SPEC] = i, c
             calls[used, CLIENT] = calls[used, PIN] = -1
@@ -106,7 +106,7 @@ def _append_children(calls: Ints, i: int, used: int, model: Model, random: State
     return used
 
 
-@njit(cache=True)
+@kernel
 def _stages(calls: Ints, i: int, model: Model, overhead: Ints, begin_ns: int, gap_ns: int) -> tuple[int, int]:
     """Give START to the children of call `i`, whose first stage may begin at `begin_ns`, stages `gap_ns` apart.
 
@@ -129,7 +129,7 @@ def _stages(calls: Ints, i: int, model: Model, overhead: Ints, begin_ns: int, ga
     return over_ns, stages
 
 
-@njit(cache=True)
+@kernel
 def _add_up(calls: Ints, i: int, model: Model, overhead: Ints) -> None:
     """Reply and duration of call `i`, those of its children being complete."""
     carried = 0
@@ -140,7 +140,7 @@ def _add_up(calls: Ints, i: int, model: Model, overhead: Ints) -> None:
     calls[i, DURATION] += _stages(calls, i, model, overhead, 0, 0)[0]
 
 
-@njit(cache=True)
+@kernel
 def _hand_down(calls: Ints, i: int, model: Model, overhead: Ints, random: State) -> None:
     """Starting times of the children of call `i`: its own time is spread evenly before, between and after the stages."""
     arrived_ns = calls[i, START] + overhead[calls[i, EDGE]]
@@ -154,7 +154,7 @@ def _hand_down(calls: Ints, i: int, model: Model, overhead: Ints, random: State)
             calls[j, START] = arrived_ns + calls[i, DURATION] + delay_ns
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def expand(
     calls: Ints, roots: int, model: Model, collections: Ints, content: Content, overhead: Ints, random: State
 ) -> int:

@@ -41,7 +41,8 @@ class Layout:
         """System pods first, then the application's, services in the order of the YAML."""
         wanted = [(KUBE_DNS, SYSTEM, self.cluster.dns.replicas)]
         wanted += [(n, self.app.namespace, s.replicas) for n, s in self.app.services.items() if s.kind != "external"]
-        first, found = int(self._network("pods").network_address) + 2, []
+        first = int(self._network("pods").network_address) + 2
+        found: list[Pod] = []
         for service, namespace, replicas in wanted:
             for replica in range(replicas):
                 number = len(found)

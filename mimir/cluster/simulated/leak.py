@@ -12,7 +12,7 @@ from mimir.cluster.simulated.channels import Channels
 from mimir.cluster.simulated.layout import Layout
 from mimir.cluster.simulated.names import Names
 from mimir.cluster.simulated.relay import Relay
-from mimir.cluster.simulated.tables import Rows
+from mimir.cluster.simulated.tables import Ints, Rows
 from mimir.cluster.simulated.traffic import Player
 from mimir.cluster.simulated.tunnel import Tunnel
 from mimir.exfiltration.ledger import LedgerEntry
@@ -76,7 +76,7 @@ def _kept(incident: Incident, whole: list[bool]) -> Iterator[bytes]:
     return (data for data, there in zip(stolen_bytes(incident), whole, strict=False) if there)
 
 
-def _points(arrived: np.ndarray, total: np.ndarray) -> Iterator[tuple[float, int]]:  # type: ignore[type-arg]
+def _points(arrived: Ints, total: Ints) -> Iterator[tuple[float, int]]:
     """(time, bytes arrived up to then), thinned to about one a second; the last one always."""
     last_ns = 0
     for i, (at, count) in enumerate(zip(arrived.tolist(), total.tolist(), strict=True)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from mimir.capture.batch import ACK
 from mimir.cluster.simulated.segments import IN_TURN_NS, close_connection, emit, open_connection, send
@@ -26,17 +25,19 @@ from mimir.cluster.simulated.tables import (
     START,
     Channel,
     Ints,
+    Record,
     Rows,
     Transport,
 )  # fmt: skip
+from mimir.load.compiled import kernel
 from mimir.load.draws import State, below, between, lognormal
 
 _PORTS, _FIRST_PORT = 28_232, 32_768  # Linux' ephemeral ports
 LEAST_TURN_NS = 20_000  # no server answers faster
 
 
-@njit(cache=True)
-def _new(c: Rows, ch: Channel, row: int, pin: int, ports: Ints, tcp: Transport, random: State) -> None:
+@kernel
+def _new(c: Record, ch: Channel, row: int, pin: int, ports: Ints, tcp: Transport, random: State) -> None:
     """Fill a connection record: addresses at both places, sequence numbers, delays."""
     server = pin if pin >= 0 else below(random, len(ch.server_ip))
     ports[row] = (ports[row] + 1 + below(random, 3)) % _PORTS
@@ -60,8 +61,8 @@ def _new(c: Rows, ch: Channel, row: int, pin: int, ports: Ints, tcp: Transport, 
     c.server, c.live = server, 1
 
 
-@njit(cache=True)
-def _acknowledge(out: Rows, used: int, c: Rows, before_ns: int) -> int:
+@kernel
+def _acknowledge(out: Rows, used: int, c: Record, before_ns: int) -> int:
     """The client's delayed acknowledgement, if it is due before `before_ns`; otherwise what comes next carries it."""
     if 0 < c.pending < before_ns:
         used, _ = emit(out, used, c, True, c.pending, ACK, 0, NO_LOSS)
@@ -69,14 +70,14 @@ def _acknowledge(out: Rows, used: int, c: Rows, before_ns: int) -> int:
     return used
 
 
-@njit(cache=True)
-def _end(out: Rows, used: int, c: Rows, client: bool, ts: int) -> int:
+@kernel
+def _end(out: Rows, used: int, c: Record, client: bool, ts: int) -> int:
     used = _acknowledge(out, used, c, ts)
     c.pending = 0
     return close_connection(out, used, c, client, ts)
 
 
-@njit(cache=True)
+@kernel
 def _pick(out: Rows, used: int, pool: Rows, ch: Channel, ts: int) -> tuple[int, int]:
     """The free connection used last, or -1 - (an empty place), or -1 - len(pool) when all are busy. Closes what is too old."""
     best, room = -1, len(pool)
@@ -91,8 +92,8 @@ def _pick(out: Rows, used: int, pool: Rows, ch: Channel, ts: int) -> tuple[int, 
     return used, best if best >= 0 else -1 - room
 
 
-@njit(cache=True)
-def _exchange(out: Rows, used: int, c: Rows, call: Ints, ts: int, ch: Channel, tcp: Transport, random: State) -> int:
+@kernel
+def _exchange(out: Rows, used: int, c: Record, call: Ints, ts: int, ch: Channel, tcp: Transport, random: State) -> int:
     """Request and reply (the other way round where replies are pushed) of one call whose first byte may leave at `ts`."""
     pushed = call[PUSHED] == 1
     quick = c.exchanges < tcp.quick_acks
@@ -124,7 +125,7 @@ def _exchange(out: Rows, used: int, c: Rows, call: Ints, ts: int, ch: Channel, t
     return used
 
 
-@njit(cache=True)
+@kernel
 def packets_at_most(requests: Ints, segment_bytes: int) -> int:
     """Room that calls with these payload bytes (n, 2) can need: segments, acknowledgements, set-up, end, at two places."""
     total = 0
@@ -134,7 +135,7 @@ def packets_at_most(requests: Ints, segment_bytes: int) -> int:
     return 2 * (total + 10 * len(requests))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def play(
     out: Rows,
     used: int,
@@ -182,7 +183,7 @@ def play(
     return used, looked
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sweep(out: Rows, used: int, ch: Channel, pools: Rows, until_ns: int) -> int:
     """End of a time slice: acknowledgements that are due, connections that were idle for too long."""
     for row in range(pools.shape[0]):

@@ -6,12 +6,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from mimir.capture.batch import FROM_US, TO_US, UDP
 from mimir.cluster.simulated.layout import DNS_PORT, KUBE_DNS, NODE_IF, Layout
 from mimir.cluster.simulated.names import ANSWER_A, INSIDE, NEVER_CACHED, OUTSIDE_SLOT, QUERY_A, Questions
 from mimir.cluster.simulated.tables import Ints, Rows
+from mimir.load.compiled import kernel
 from mimir.load.draws import State, below, between, lognormal
 
 #: columns of a look-up: time, pod, name, kube-dns pod or -1, source port or -1
@@ -60,7 +60,7 @@ def resolver_of(layout: Layout) -> Resolver:
     )
 
 
-@njit(cache=True)
+@kernel
 def _datagram(
     out: Rows,
     used: int,
@@ -81,7 +81,7 @@ def _datagram(
     return used + 1
 
 
-@njit(cache=True)
+@kernel
 def _forward(
     out: Rows,
     used: int,
@@ -106,7 +106,7 @@ def _forward(
     return used, ts_back + hop, ts + hop
 
 
-@njit(cache=True)
+@kernel
 def _ask(
     out: Rows, used: int, ts: int, client: int, server: int, port: int, query: tuple[int, int], answer: tuple[int, int],
     outside: bool, r: Resolver, random: State,
@@ -129,7 +129,7 @@ def _ask(
     return used, ready + hop, left
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def resolve(
     out: Rows,
     used: int,

@@ -6,10 +6,9 @@ seen first beside its sender, and `hop` later beside its receiver. Ends send in 
 
 from __future__ import annotations
 
-from numba import njit
-
 from mimir.capture.batch import ACK, FIN, FROM_US, PSH, SYN, TCP, TO_US
-from mimir.cluster.simulated.tables import LOST_BETWEEN, NO_LOSS, Rows, Transport
+from mimir.cluster.simulated.tables import LOST_BETWEEN, NO_LOSS, Record, Rows, Transport
+from mimir.load.compiled import kernel
 from mimir.load.draws import State, uniform
 
 _IP_TCP, _SYN_OPTIONS, _OPTIONS = 40, 20, 12
@@ -17,9 +16,9 @@ _STEP_NS = 1_200  # between two segments in a row: one full frame at 10 Gb/s
 IN_TURN_NS = 2_000  # an end's own next packet, after it has sent one
 
 
-@njit(cache=True)
+@kernel
 def _seen(
-    out: Rows, used: int, c: Rows, client: bool, at_a: bool, ts: int, flags: int, payload: int, ident: int
+    out: Rows, used: int, c: Record, client: bool, at_a: bool, ts: int, flags: int, payload: int, ident: int
 ) -> int:
     """One packet at one place; nothing where the connection is not seen."""
     if (c.a_if if at_a else c.b_if) < 0:
@@ -44,8 +43,10 @@ def _seen(
     return used + 1
 
 
-@njit(cache=True)
-def emit(out: Rows, used: int, c: Rows, client: bool, ts: int, flags: int, payload: int, lost: int) -> tuple[int, int]:
+@kernel
+def emit(
+    out: Rows, used: int, c: Record, client: bool, ts: int, flags: int, payload: int, lost: int
+) -> tuple[int, int]:
     """One packet from the client or the server, seen at both places. Returns (used, when it passes the second place).
 
     A packet `lost` between the places is seen once and one lost beyond twice; neither counts as sent: it comes again.
@@ -72,8 +73,8 @@ def emit(out: Rows, used: int, c: Rows, client: bool, ts: int, flags: int, paylo
     return used, ts + c.hop
 
 
-@njit(cache=True)
-def open_connection(out: Rows, used: int, c: Rows, ts: int) -> tuple[int, int]:
+@kernel
+def open_connection(out: Rows, used: int, c: Record, ts: int) -> tuple[int, int]:
     """Three-way handshake begun at `ts`. Returns (used, when the client may send)."""
     used, at_server = emit(out, used, c, True, ts, SYN, 0, NO_LOSS)
     used, at_client = emit(out, used, c, False, at_server + c.server_turn, SYN | ACK, 0, NO_LOSS)
@@ -81,8 +82,8 @@ def open_connection(out: Rows, used: int, c: Rows, ts: int) -> tuple[int, int]:
     return used, c.client_last + IN_TURN_NS
 
 
-@njit(cache=True)
-def close_connection(out: Rows, used: int, c: Rows, client: bool, ts: int) -> int:
+@kernel
+def close_connection(out: Rows, used: int, c: Record, client: bool, ts: int) -> int:
     """FIN from one end, FIN from the other, last acknowledgement."""
     used, there = emit(out, used, c, client, ts, FIN | ACK, 0, NO_LOSS)
     turn, back = (c.server_turn, c.client_turn) if client else (c.client_turn, c.server_turn)
@@ -92,9 +93,9 @@ def close_connection(out: Rows, used: int, c: Rows, client: bool, ts: int) -> in
     return used
 
 
-@njit(cache=True)
+@kernel
 def send(
-    out: Rows, used: int, c: Rows, client: bool, ts: int, size: int, tcp: Transport, random: State
+    out: Rows, used: int, c: Record, client: bool, ts: int, size: int, tcp: Transport, random: State
 ) -> tuple[int, int, bool]:
     """A message of `size` bytes in segments, every second one acknowledged; the window doubles each round trip.
 

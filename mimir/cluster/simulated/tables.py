@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints, Floats = NDArray[np.int64], NDArray[np.float64]
-Rows = NDArray[np.void]
+Ints: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+Rows: TypeAlias = NDArray[np.void]
+Record: TypeAlias = Any  # one element of a structured array, by reference
 
 #: a packet as it was seen on one interface
 PACKET = np.dtype(
@@ -45,7 +47,7 @@ SPEC, FIRST_CHILD, CHILDREN = range(15, 18)
 PUSHED = 18
 CALL_COLUMNS = 19
 
-POLICY = {"per_request": 0, "kept": 1, "shared": 2, "session": 1}
+POLICY = {"per_request": 0, "kept": 1, "shared": 2, "session": 2}
 PER_REQUEST, KEPT, SHARED = 0, 1, 2
 
 

@@ -193,7 +193,7 @@ class Traffic:
             total = np.exp(self._trees.busy[:, 0]) / 1e9
             callers = np.repeat(np.arange(len(total)), np.diff(self._trees.first_call))
             waited = self._trees.stage >= 0
-            share = self._trees.probability * self._trees.count.mean(axis=1) * waited
+            share = self._trees.probability * self._trees.counts.mean(axis=1) * waited
             np.add.at(total, callers, share * (usual[self._trees.target] + 0.001))
             usual = total
         return usual[self._entry]
