@@ -1,0 +1,110 @@
+"""`python -m mimir.capture inspect FILE`: what a person wants to know about a capture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+import numpy as np
+
+from mimir.capture.batch import PacketBatch
+from mimir.capture.counts import CaptureCounts
+from mimir.capture.reader import open_capture
+from mimir.units import NS_PER_S, format_bytes, format_duration
+
+#: address pairs remembered while reading, and shown at the end
+MAX_PAIRS, SHOWN_PAIRS = 1 << 16, 8
+
+
+def inspect(files: list[Path]) -> str:
+    """A report in plain text. Raises CaptureError for a file that is no capture."""
+    capture, pairs, interfaces = open_capture(files), Pairs(), set[int]()
+    for batch in capture:
+        pairs.add(batch)
+        interfaces |= set(np.unique(batch.ifindex).tolist()) - {-1}
+    sections = [
+        _overview(capture.paths, capture.counts, interfaces),
+        _protocols(capture.counts),
+        pairs.text(),
+        _losses(capture.counts),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+class Pairs:
+    """IP bytes between pairs of addresses, in both directions together."""
+
+    def __init__(self) -> None:
+        self._bytes: Counter[tuple[int, int, int, int]] = Counter()
+
+    def add(self, batch: PacketBatch) -> None:
+        """Count a batch; when too many pairs are known, the small ones are forgotten."""
+        ends = np.concatenate([batch.src, batch.dst], axis=1)
+        swap = (ends[:, 0] > ends[:, 2]) | ((ends[:, 0] == ends[:, 2]) & (ends[:, 1] > ends[:, 3]))
+        ends[swap] = ends[swap][:, [2, 3, 0, 1]]
+        found, inverse = np.unique(ends, axis=0, return_inverse=True)
+        sizes = np.bincount(inverse.ravel(), weights=batch.ip_bytes, minlength=len(found))
+        for row, size in zip(found.tolist(), sizes.tolist(), strict=True):
+            self._bytes[tuple(row)] += int(size)
+        if len(self._bytes) > MAX_PAIRS:
+            self._bytes = Counter(dict(self._bytes.most_common(MAX_PAIRS // 2)))
+
+    def text(self) -> str:
+        """The busiest pairs."""
+        rows = [
+            (f"{_address(*key[:2])} <-> {_address(*key[2:])}", size)
+            for key, size in self._bytes.most_common(SHOWN_PAIRS)
+        ]
+        width = max((len(name) for name, _ in rows), default=0)
+        lines = [f"  {name:<{width}}  {format_bytes(size):>8}" for name, size in rows]
+        return "\n".join(["busiest addresses (IP bytes, copies included)", *lines]) if lines else ""
+
+
+def _address(high: int, low: int) -> str:
+    if high == 0 and low >> 32 == 0xFFFF:
+        return str(IPv4Address(low & 0xFFFFFFFF))
+    return str(IPv6Address(high << 64 | low))
+
+
+def _time(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns // NS_PER_S, UTC):%Y-%m-%d %H:%M:%S}.{ns % NS_PER_S:09d} UTC"
+
+
+def _overview(paths: list[Path], counts: CaptureCounts, interfaces: set[int]) -> str:
+    name = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files from {paths[0]} to {paths[-1]}"
+    rows = [("packets", f"{counts.packets:,}"), ("IP packets", f"{counts.rows:,}")]
+    rows.append(("bytes", f"{format_bytes(counts.bytes)} on the wire, {format_bytes(counts.captured_bytes)} captured"))
+    if counts.first_ns is not None and counts.last_ns is not None:
+        rows += [("first", _time(counts.first_ns)), ("last", _time(counts.last_ns))]
+        rows.append(("duration", f"{format_duration(counts.duration_s)} ({counts.duration_s:.6f} s)"))
+    rows.append(("link types", ", ".join(f"{k} ({v:,})" for k, v in counts.link_types.items()) or "none"))
+    if interfaces:
+        rows.append(
+            ("interfaces", ", ".join(map(str, sorted(interfaces)[:20])) + (" …" if len(interfaces) > 20 else ""))
+        )
+    if counts.truncated:
+        share = 100 * counts.truncated / counts.packets
+        rows.append(
+            ("cut short", f"{counts.truncated:,} packets ({share:.1f} %): less was captured than was on the wire")
+        )
+    if counts.without_time:
+        rows.append(("without time", f"{counts.without_time:,} packets take the time of the one before"))
+    return "\n".join([name, *(f"  {key:<12}  {value}" for key, value in rows)])
+
+
+def _protocols(counts: CaptureCounts) -> str:
+    ranked = sorted(counts.protocols.items(), key=lambda item: (-item[1], item[0]))
+    return "\n".join(["protocols (packets)", *(f"  {name:<12}  {n:>12,}" for name, n in ranked)]) if ranked else ""
+
+
+def _losses(counts: CaptureCounts) -> str:
+    lines = [
+        f"  {s.packets:,} packets, {format_bytes(s.bytes)}: {reason}; first at byte {s.first_offset} of {s.first_file}"
+        for reason, s in counts.skipped.items()
+    ]
+    for d in counts.damaged:
+        unread = "" if d.unread_bytes is None else f", {format_bytes(d.unread_bytes)} not read"
+        lines.append(f"  damaged: {d.file} at byte {d.offset}: {d.reason}{unread}")
+    return "\n".join(["left out", *lines]) if lines else ""
