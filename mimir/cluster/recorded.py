@@ -41,11 +41,16 @@ class RecordedCluster:
         for key in ("capture", *NAMES):
             value = getattr(self.source, key)
             if value and not _files(value):
-                found.append(Problem(f"cluster.{key}", f"names no file: {value}", "a file, a folder or a glob", "check the path"))
+                found.append(
+                    Problem(f"cluster.{key}", f"names no file: {value}", "a file, a folder or a glob", "check the path")
+                )
         if self.spec.exfiltration.channel != "none":
             found.append(
                 Problem(
-                    "exfiltration", "cannot be added to a capture that already exists", "none", "choose exfiltration=none"
+                    "exfiltration",
+                    "cannot be added to a capture that already exists",
+                    "none",
+                    "choose exfiltration=none",
                 )
             )
         return found
@@ -61,7 +66,9 @@ class RecordedCluster:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
     def record(self, order: RecordingOrder, progress: Progress) -> Recording:
@@ -103,7 +110,9 @@ def _files(pattern: str) -> list[Path]:
     path = Path(pattern)
     if path.is_dir():
         return sorted(f.absolute() for f in path.iterdir() if f.is_file() and not f.name.startswith("."))
-    return sorted(Path(f).absolute() for f in glob.glob(pattern) if Path(f).is_file()) or ([path.absolute()] if path.is_file() else [])
+    return sorted(Path(f).absolute() for f in glob.glob(pattern) if Path(f).is_file()) or (
+        [path.absolute()] if path.is_file() else []
+    )
 
 
 def _suffix(path: Path) -> str:

@@ -1,34 +1,168 @@
-"""The analysis stages: recordings → one run directory → scores → metrics → graphs."""
+"""The analysis stages: recordings → one run directory → graphs → scores → metrics."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mimir.errors import MimirError, Problem
+from mimir.errors import Problem
 from mimir.files import read_json, read_jsonl, write_json, write_jsonl
 from mimir.pipeline.cache import link
-from mimir.pipeline.detection import detect
-from mimir.pipeline.recordings import RECORDINGS, Recorded
+from mimir.pipeline.recordings import Recorded
 from mimir.pipeline.run_directory import RunDirectory
 from mimir.spec import Spec
 
 STAGES = ("assemble", "graphs", "detect", "evaluate", "report")
+LINES = ("entities.jsonl", "timeline.jsonl", "truth.jsonl")
+DETECT_ROOMS = ("detectors", "flows", "graphs", "pipeline/detection.py", "spec")
 
 
 def edges_of(spec: Spec, recording: Path, folder: Path) -> dict[str, Any]:
     """Edges of one recording, for the shared cache. `recording` has capture/ and entities.jsonl (or addresses.txt)."""
-    from mimir.flows import build_edges
+    from mimir.flows.build import build_edges
+    from mimir.flows.identity import entity_events
 
-    table = recording / "addresses.txt"
+    entities = recording / "entities.jsonl"
+    if (recording / "addresses.txt").exists():
+        entities = folder / "entities.jsonl"
+        write_jsonl(entities, entity_events(recording / "addresses.txt"))
     report = build_edges(
-        sorted((recording / "capture").iterdir()),
-        entities=table if table.exists() else recording / "entities.jsonl",
-        windows_s=spec.capture.windows_s,
-        timeout_s=spec.capture.connection_timeout_s,
-        out=folder / "edges.parquet",
+        sorted((recording / "capture").iterdir()), entities, spec.capture.windows_s, "",
+        spec.capture.connection_timeout_s, folder / "edges.parquet",
+    )  # fmt: skip
+    write_json(folder / "capture.json", report.to_json())
+    return {}
+
+
+def assemble(recorded: Sequence[Recorded], directory: RunDirectory) -> dict[str, str]:
+    """Captures, logs and edges of the three recordings on one time axis; returns known digests of the captures.
+
+    Each edge row gets the name of the recording whose time span it lies in.
+    """
+    known: dict[str, str] = {}
+    for one in recorded:
+        for name, digest in one.record.files.items():
+            source = one.record.folder / name
+            if name.startswith("capture/"):
+                known[name] = digest
+                if source.exists():
+                    link(source, directory.path / name)
+    keys = [one.record.folder.name for one in recorded] + [one.edges.folder.name for one in recorded]
+    directory.stage(
+        "assemble", ("pipeline/analysis.py", "flows"), keys, [], lambda: _assemble(recorded, directory.path)
     )
-    write_json(folder / "capture.json", report.as_dict())
-    return {"packets": report.packets}
+    return {name: digest for name, digest in known.items() if (directory.path / name).exists()}
+
+
+def _assemble(recorded: Sequence[Recorded], path: Path) -> list[str]:
+    from mimir.flows.merge import merge_edges
+
+    for name in LINES:
+        rows = [row for one in recorded for row in _lines(one, name)]
+        distinct = list({repr(row): row for row in rows}.values())  # one capture cut in three has one entity log
+        write_jsonl(path / name, distinct)
+    counts = {one.order.name: read_json(one.edges.folder / "capture.json") for one in recorded}
+    write_json(path / "capture.json", counts)
+    spans = recording_spans(path)
+    parts = {one.order.name: (one.edges.folder / "edges.parquet", *spans[one.order.name]) for one in recorded}
+    merge_edges(parts, path / "edges.parquet")
+    return [*LINES, "capture.json", "edges.parquet"]
+
+
+def _lines(one: Recorded, name: str) -> list[dict[str, Any]]:
+    """Rows of a log; the entity log is the one the edges were named with (a table of addresses becomes one there)."""
+    named = one.edges.folder / name
+    return read_jsonl(named if named.exists() else one.record.folder / name)
+
+
+def recording_spans(path: Path) -> dict[str, tuple[float, float]]:
+    """Begin and end (UTC epoch s) of each recording, from timeline.jsonl."""
+    spans: dict[str, dict[str, float]] = {}
+    for row in read_jsonl(path / "timeline.jsonl"):
+        if row["event"] in ("recording_started", "recording_ended"):
+            spans.setdefault(row["recording"], {})[row["event"]] = float(row["ts"])
+    return {name: (s["recording_started"], s["recording_ended"]) for name, s in spans.items()}
+
+
+def stages(spec: Spec, plain: Mapping[str, Any], directory: RunDirectory, cache: Path) -> dict[str, Callable[[], None]]:
+    """The stages after `assemble`, by the name shown to the user."""
+    path = directory.path
+    lengths = spec.detector.windows_s
+
+    def graphs() -> None:
+        part = {"window": lengths[0], "sensitive": spec.app.sensitive}
+        inputs = ["edges.parquet", "entities.jsonl", "timeline.jsonl"]
+        directory.stage("graphs", ("graphs", "flows"), part, inputs, lambda: _graphs(spec, path))
+
+    def detect() -> None:
+        from mimir.pipeline.detection import detect_all
+
+        part = {"detector": plain["detector"], "app": spec.app.sensitive, "budget": spec.evaluation.alerts_per_day}
+        inputs = ["edges.parquet", "entities.jsonl", "timeline.jsonl"]
+        directory.stage("detect", DETECT_ROOMS, part, inputs, lambda: detect_all(spec, directory, cache))
+
+    def evaluate() -> None:
+        part = {"evaluation": plain["evaluation"], "windows": lengths, "seed": spec.seed, "ledger": has_ledger(spec)}
+        inputs = ["scores.parquet", "alerts.jsonl", "truth.jsonl"]
+        directory.stage("evaluate", ("evaluation", "exfiltration"), part, inputs, lambda: _evaluate(spec, path))
+
+    return {
+        "drawing the graphs": graphs,
+        "fitting, calibrating, scoring": detect,
+        "judging against the ledger": evaluate,
+    }
+
+
+def has_ledger(spec: Spec) -> bool:
+    """False only for a recorded capture about which nobody wrote down what happened."""
+    return spec.cluster.name != "recorded" or spec.cluster.truth is not None
+
+
+def _graphs(spec: Spec, path: Path) -> list[str]:
+    from mimir.graphs import write_graphs
+
+    return write_graphs(path / "edges.parquet", path / "entities.jsonl", "test", spec.detector.windows_s[0],
+                        spec.app.sensitive, path / "graphs")  # fmt: skip
+
+
+def _evaluate(spec: Spec, path: Path) -> list[str]:
+    import pandas as pd
+
+    from mimir.evaluation import evaluate
+
+    lengths = spec.detector.windows_s
+    thresholds = {w: read_json(path / "detector" / f"w{w}" / "threshold.json") for w in lengths}
+    truth = read_jsonl(path / "truth.jsonl") if has_ledger(spec) else None
+    scores = pd.read_parquet(path / "scores.parquet")
+    edges = max(t["edges"] for t in thresholds.values())
+    alerts = read_jsonl(path / "alerts.jsonl")
+    metrics = evaluate(scores, alerts, truth, spec.evaluation, lengths[0], spec.seed, thresholds, edges)
+    write_json(path / "metrics.json", metrics)
+    return ["metrics.json"]
+
+
+def expectation_problems(spec: Spec) -> list[Problem]:
+    """What is wrong with `evaluation.expect`, before anything runs."""
+    if not spec.evaluation.expect:
+        return []
+    from mimir.evaluation import expectation_problems as problems
+
+    return problems(spec.evaluation.expect, spec.detector.windows_s)
+
+
+def missed_expectations(spec: Spec, metrics: Mapping[str, Any]) -> list[Problem]:
+    """Expectations that the metrics do not meet."""
+    if not spec.evaluation.expect:
+        return []
+    from mimir.evaluation import check_expectations
+
+    return check_expectations(spec.evaluation.expect, metrics)
+
+
+def objective(metrics: Mapping[str, Any]) -> float:
+    """Event recall at the alert budget; NaN where it is not defined."""
+    overall = metrics["windows"][str(metrics["primary_window_s"])]["overall"]
+    value = overall["event_recall"]["value"]
+    return math.nan if value is None else float(value)

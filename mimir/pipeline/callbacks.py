@@ -15,7 +15,7 @@ from mimir.pipeline.sweep import begin, end
 last_exit_code = EXIT_DONE  #: of the sweep that ended in this process; read by mimir.pipeline.entry
 
 
-class SweepCallback(Callback):  # type: ignore[misc]
+class SweepCallback(Callback):
     """Thin: the work is in mimir.pipeline.sweep, which knows nothing of Hydra."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -38,4 +38,4 @@ def _folder(config: DictConfig) -> Path:
 
 def _tracking(config: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(config.tracking, resolve=True)
-    return dict(plain) if isinstance(plain, dict) else {}
+    return {str(k): v for k, v in plain.items()} if isinstance(plain, dict) else {}

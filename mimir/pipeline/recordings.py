@@ -72,7 +72,10 @@ def record_one(
 
     def make_recording(folder: Path) -> dict[str, Any]:
         recording = record(replace(order, folder=folder), lambda seconds, packets: report(order.name, seconds, packets))
-        return dict(recording.counts)
+        facts = dict(recording.counts)
+        if digest := facts.pop("sha256", None):  # of the one capture, computed while it was written
+            facts["sha256"] = {f"capture/{recording.captures[0].name}": digest}
+        return facts
 
     def make_edges(folder: Path) -> dict[str, Any]:
         from mimir.pipeline.analysis import edges_of
@@ -82,7 +85,11 @@ def record_one(
     key = record_key(plain, order)
     keep = spec.capture.keep
     recorded = cached(cache, "record", key, make_recording, keep=keep)
-    inputs = {name: digest for name, digest in recorded.files.items() if name.startswith(("capture/", "entities", "addresses"))}
+    inputs = {
+        name: digest
+        for name, digest in recorded.files.items()
+        if name.startswith(("capture/", "entities", "addresses"))
+    }
     part = {"windows_s": spec.capture.windows_s, "timeout_s": spec.capture.connection_timeout_s}
     edge_key = stage_key("edges", EDGE_ROOMS, part, inputs)
     captures = [recorded.folder / name for name in recorded.files if name.startswith("capture/")]

@@ -47,7 +47,9 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
             print(f"reused: {path} (same spec, same code; reuse=never repeats it)", file=sys.stderr)
             return _conclude(spec, directory, context, fresh=False)
         if spec.reuse == "require":
-            raise MimirError(f"reuse=require, but {path} is {directory.status['state']} or made by other code; use reuse=auto")
+            raise MimirError(
+                f"reuse=require, but {path} is {directory.status['state']} or made by other code; use reuse=auto"
+            )
         _attempt(spec, plain, plan, directory, context)
         return _conclude(spec, directory, context, fresh=True)
 
@@ -65,12 +67,19 @@ def make_plan(spec: Spec, path: Path) -> dict[str, Any]:
         "recordings": [
             {"name": o.name, "start": o.start_s, "duration_s": o.duration_s, "leaking": o.leaking} for o in orders(spec)
         ],
-        "stages": [*(f"record:{n}" for n in RECORDINGS), *(f"edges:{n}" for n in RECORDINGS), *analysis.STAGES, "track"],
+        "stages": [
+            *(f"record:{n}" for n in RECORDINGS),
+            *(f"edges:{n}" for n in RECORDINGS),
+            *analysis.STAGES,
+            "track",
+        ],
         "cluster": create_cluster(spec).plan(spec),
     }
 
 
-def _attempt(spec: Spec, plain: dict[str, Any], plan: dict[str, Any], directory: RunDirectory, context: JobContext) -> None:
+def _attempt(
+    spec: Spec, plain: dict[str, Any], plan: dict[str, Any], directory: RunDirectory, context: JobContext
+) -> None:
     """All stages; on any failure the directory says so, the tracker is told, and the error goes on."""
     began = time.perf_counter()
     directory.update(
@@ -104,7 +113,7 @@ def _stages(spec: Spec, plain: dict[str, Any], directory: RunDirectory, context:
         for one in recorded:
             directory.note(f"record:{one.order.name}", one.record.seconds, one.record.reused)
             directory.note(f"edges:{one.order.name}", one.edges.seconds, one.edges.reused)
-        known = analysis.assemble(spec, recorded, directory)
+        known = analysis.assemble(recorded, directory)
         for name, stage in analysis.stages(spec, plain, directory, cache).items():
             progress.say(name)
             stage()
@@ -118,7 +127,9 @@ def _say_totals(progress: Progress, recorded: list[Recorded]) -> None:
     packets = sum(int(r.record.facts.get("packets", 0)) for r in recorded)
     reused = sum(r.record.reused for r in recorded)
     hours = sum(r.order.duration_s for r in recorded)
-    progress.say(f"{packets:,} packets, {format_duration(hours)} of traffic ({reused} of {len(recorded)} recordings reused)")
+    progress.say(
+        f"{packets:,} packets, {format_duration(hours)} of traffic ({reused} of {len(recorded)} recordings reused)"
+    )
 
 
 def _report(directory: RunDirectory) -> None:

@@ -51,7 +51,12 @@ def _job(folder: Path) -> dict[str, Any]:
     record = folder / "job.json"
     if record.exists():
         return dict(read_json(record)) | {"name": folder.name}
-    return {"name": folder.name, "exit_code": EXIT_FAILED, "error": "the job's process ended without a result", "overrides": []}
+    return {
+        "name": folder.name,
+        "exit_code": EXIT_FAILED,
+        "error": "the job's process ended without a result",
+        "overrides": [],
+    }
 
 
 def _exit_code(codes: list[int]) -> int:

@@ -52,7 +52,9 @@ def explain_failure(message: str) -> str:
     message = message.split("Config search path:")[0]
     lines = [line for line in message.strip().splitlines() if "HYDRA_FULL_ERROR" not in line and line.strip()]
     hint = _hint(message)
-    return "\n".join(["the spec could not be composed:", *(f"  {line}" for line in lines), *([f"  {hint}"] if hint else [])])
+    return "\n".join(
+        ["the spec could not be composed:", *(f"  {line}" for line in lines), *([f"  {hint}"] if hint else [])]
+    )
 
 
 def _hint(message: str) -> str:

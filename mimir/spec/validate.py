@@ -24,7 +24,9 @@ def _capture(spec: Spec) -> Iterator[Problem]:
     windows = spec.capture.windows_s
     where = "conf/capture/default.yaml or on the command line: capture.windows_s=[60,10]"
     if not windows or min(windows) < 1 or len(set(windows)) != len(windows):
-        yield Problem("capture.windows_s", f"must be distinct whole seconds (got {windows})", "≥ 1", f"set it in {where}")
+        yield Problem(
+            "capture.windows_s", f"must be distinct whole seconds (got {windows})", "≥ 1", f"set it in {where}"
+        )
     if not 96 <= spec.capture.snaplen_bytes <= 262_144:
         yield Problem("capture.snaplen_bytes", f"is out of range (got {spec.capture.snaplen_bytes})", "96 … 262144")
     if spec.capture.connection_timeout_s <= 0:
@@ -35,7 +37,9 @@ def _windows(spec: Spec) -> Iterator[Problem]:
     wanted, have = spec.detector.windows_s, spec.capture.windows_s
     absent = [w for w in wanted if w not in have]
     if not wanted or len(set(wanted)) != len(wanted):
-        yield Problem("detector.windows_s", f"must name at least one window length, each once (got {wanted})", str(have))
+        yield Problem(
+            "detector.windows_s", f"must name at least one window length, each once (got {wanted})", str(have)
+        )
     if absent:
         add = ",".join(str(w) for w in [*have, *absent])
         yield Problem("detector.windows_s", f"asks for {absent} s, which the capture does not compute", str(have),
@@ -45,7 +49,9 @@ def _windows(spec: Spec) -> Iterator[Problem]:
 def _evaluation(spec: Spec) -> Iterator[Problem]:
     evaluation = spec.evaluation
     if evaluation.alerts_per_day <= 0:
-        yield Problem("evaluation.alerts_per_day", f"must be > 0 (got {evaluation.alerts_per_day})", "e.g. 1 or 0.142857")
+        yield Problem(
+            "evaluation.alerts_per_day", f"must be > 0 (got {evaluation.alerts_per_day})", "e.g. 1 or 0.142857"
+        )
     if not 0.5 <= evaluation.confidence < 1:
         yield Problem("evaluation.confidence", f"is out of range (got {evaluation.confidence})", "0.5 … below 1")
     if evaluation.bootstrap_resamples < 10:

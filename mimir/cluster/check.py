@@ -1,0 +1,19 @@
+"""What is wrong with application, load and leak together: asked before anything is created."""
+
+from __future__ import annotations
+
+from mimir.apps.check import check_application
+from mimir.apps.graph import allowed_edges
+from mimir.errors import Problem
+from mimir.exfiltration.validate import problems as leak_problems
+from mimir.load.profile import check_load
+from mimir.spec import Spec
+
+
+def workload_problems(spec: Spec) -> list[Problem]:
+    """Problems of a spec for a cluster that runs the application itself; leak and load are judged by its graph."""
+    found = check_application(spec.app)
+    if found:
+        return found
+    leak = leak_problems(spec.exfiltration, list(spec.app.services), allowed_edges(spec.app), spec.evaluation.test_s)
+    return [*check_load(spec.load, spec.app), *leak]

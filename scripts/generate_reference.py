@@ -1,0 +1,91 @@
+"""Write docs/reference/*.md from conf/ and the docstrings: `make docs`. A test fails when the pages are out of date."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+GROUPS = ("app", "cluster", "load", "exfiltration", "capture", "detector", "evaluation", "tracking", "experiment")
+LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w-]+):(?P<value>[^#\"]*(?:\"[^\"]*\")?[^#]*)(?:#\s*(?P<comment>.*))?$")
+MADE = "<!-- made by `make docs`; do not edit -->\n"
+
+
+def keys(text: str) -> list[tuple[str, str, str]]:
+    """(dotted key, value, comment) of every `key: value` line, in order. Values of nested keys are left empty."""
+    found: list[tuple[str, str, str]] = []
+    stack: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        match = LINE.match(line)
+        if not match or line.lstrip().startswith(("#", "-")):
+            continue
+        indent = len(match["indent"])
+        stack = [(i, k) for i, k in stack if i < indent]
+        name = ".".join([*(k for _, k in stack), match["key"]])
+        stack.append((indent, match["key"]))
+        found.append((name, match["value"].strip(), (match["comment"] or "").strip()))
+    return found
+
+
+def option(group: str, path: Path) -> str:
+    """One option file as a table."""
+    text = path.read_text(encoding="utf-8")
+    head = " ".join(line.lstrip("# ") for line in _head(text) if not line.startswith("# @package"))
+    rows = [f"| `{k}` | {_code(v)} | {c} |" for k, v, c in keys(text) if group != "app" or k.count(".") == 0]
+    table = ["| key | value | meaning |", "|---|---|---|", *rows]
+    return "\n".join([f"### `{group}={path.stem}`", "", head, "", *table, ""])
+
+
+def _head(text: str) -> list[str]:
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line)
+    return lines
+
+
+def _code(value: str) -> str:
+    return f"`{value[:60]}{'…' if len(value) > 60 else ''}`".replace("|", "\\|") if value else ""
+
+
+def configuration() -> str:
+    """docs/reference/configuration.md."""
+    primary = (ROOT / "conf/config.yaml").read_text(encoding="utf-8").split("\nhydra:")[0]
+    rows = [f"| `{k}` | {_code(v)} | {c} |" for k, v, c in keys(primary) if k != "defaults"]
+    parts = [MADE, "# Configuration", "", "Values and comments as they stand in `conf/`. Change them as `group.key=value`.", "",
+             "## Top level", "", "| key | value | meaning |", "|---|---|---|", *rows, ""]  # fmt: skip
+    for group in GROUPS:
+        parts += [f"## {group}", ""]
+        parts += [option(group, path) for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
+    return "\n".join(parts)
+
+
+def detectors() -> str:
+    """docs/reference/detectors.md."""
+    sys.path.insert(0, str(ROOT))
+    from importlib import import_module
+    from inspect import cleandoc
+
+    from mimir.detectors.registry import DETECTORS
+
+    parts = [MADE, "# Detectors", "", "From the docstrings in `mimir/detectors/`.", ""]
+    for name, target in sorted(DETECTORS.items()):
+        module = import_module(target.split(":")[0])
+        parts += [f"## `{name}`", "", cleandoc(module.__doc__ or ""), ""]
+    return "\n".join(parts)
+
+
+PAGES = {"configuration.md": configuration, "detectors.md": detectors}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, make in PAGES.items():
+        (ROOT / "docs/reference" / name).write_text(make(), encoding="utf-8")
+        print(f"docs/reference/{name}")
+
+
+if __name__ == "__main__":
+    main()

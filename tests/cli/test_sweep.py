@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from mimir.files import read_json
+from tests.support.cli import SMALL, mimir, run_directories
+
+
+def sweep_folder(folder: Path) -> Path:
+    (sweep,) = (folder / "runs" / "sweeps").iterdir()
+    return sweep
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_sweep_shares_recordings_and_compares(tmp_path: Path, launcher: str) -> None:
+    done = mimir(
+        tmp_path, "-m", *SMALL, "detector=allowlist,egress_volume", "exfiltration=relay_chain,direct", f"hydra/launcher={launcher}"
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(run_directories(tmp_path)) == 4
+    records = list((tmp_path / "runs" / ".cache").glob("record-*"))
+    assert len(records) == 4  # fit and calibrate once, a test recording for each exfiltration
+    rows = list(csv.DictReader((sweep_folder(tmp_path) / "comparison.csv").open()))
+    assert len(rows) == 4
+    assert (sweep_folder(tmp_path) / "comparison.html").stat().st_size > 1000
+    assert "allowlist" in done.stdout
+
+
+def test_failing_job_is_shown_and_the_others_complete(tmp_path: Path) -> None:
+    done = mimir(
+        tmp_path, "-m", *SMALL, "detector=egress_volume", "exfiltration=direct", "exfiltration.rate_bytes_per_min=100000,-1"
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "rate_bytes_per_min" in done.stderr
+    assert "1 of 2 jobs failed" in done.stderr
+    (finished,) = run_directories(tmp_path)
+    assert read_json(finished / "status.json")["state"] == "done"
