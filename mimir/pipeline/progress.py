@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -13,9 +14,9 @@ PLAIN_EVERY_S = 10.0
 
 
 class Progress:
-    """Progress of one run, on standard error. `stage` starts a line; `recording` moves the bars of the recordings."""
+    """Progress of one run, on standard error. `durations` (s) are null where the length of a recording is not known yet."""
 
-    def __init__(self, verbosity: str, durations: dict[str, float]):
+    def __init__(self, verbosity: str, durations: dict[str, float | None]):
         self.quiet = verbosity == "quiet"
         self.durations = durations
         self.live = sys.stderr.isatty() and not self.quiet
@@ -44,15 +45,21 @@ class Progress:
             self.bars.stop()
 
     def recording(self, name: str, seconds: float, packets: int) -> None:
-        """`seconds` of the recording `name` are done, with `packets` so far."""
+        """`seconds` of the recording `name` are done (infinity: all of it, edges included), with `packets` so far."""
+        total, done = self.durations[name], math.isinf(seconds)
         if self.live:
-            self.bars.update(self.tasks[name], completed=seconds, packets=packets)
+            completed = total if done else seconds
+            self.bars.update(
+                self.tasks[name], completed=completed, total=1.0 if done and not total else total, packets=packets
+            )
+            if done and not total:
+                self.bars.update(self.tasks[name], completed=1.0)
             return
-        now, done = time.monotonic(), seconds >= self.durations[name]
+        now = time.monotonic()
         if not self.quiet and (done or now - self.said.get(name, self.began) >= PLAIN_EVERY_S):
             self.said[name] = now
-            share = seconds / self.durations[name]
-            self.say(f"recording {name}: {share:.0%} of {format_duration(self.durations[name])}, {packets:,} packets")
+            share = "done" if done else f"{seconds / total:.0%} of {format_duration(total)}" if total else "reading"
+            self.say(f"recording {name}: {share}, {packets:,} packets")
 
     def say(self, text: str) -> None:
         """One line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import threading
@@ -85,12 +86,8 @@ def record_one(
     key = record_key(plain, order)
     keep = spec.capture.keep
     recorded = cached(cache, "record", key, make_recording, keep=keep)
-    inputs = {
-        name: digest
-        for name, digest in recorded.files.items()
-        if name.startswith(("capture/", "entities", "addresses"))
-    }
     part = {"windows_s": spec.capture.windows_s, "timeout_s": spec.capture.connection_timeout_s}
+    inputs = _numbered(recorded.files)
     edge_key = stage_key("edges", EDGE_ROOMS, part, inputs)
     captures = [recorded.folder / name for name in recorded.files if name.startswith("capture/")]
     if not (cache / f"edges-{edge_key}" / "stage.json").exists() and not all(c.exists() for c in captures):
@@ -99,8 +96,15 @@ def record_one(
     if not keep:
         for capture in captures:
             capture.unlink(missing_ok=True)
-    report(order.name, float(order.duration_s), int(recorded.facts.get("packets", 0)))
+    report(order.name, math.inf, int(recorded.facts.get("packets", 0)))
     return Recorded(order, recorded, edges)
+
+
+def _numbered(files: Mapping[str, str]) -> dict[str, str]:
+    """Digests of what edges are made from. Names do not count: one capture may serve several recordings."""
+    captures = [digest for name, digest in sorted(files.items()) if name.startswith("capture/")]
+    named = {name: files[name] for name in ("entities.jsonl", "addresses.txt") if name in files}
+    return {f"capture {number}": digest for number, digest in enumerate(captures)} | named
 
 
 def record_key(plain: Mapping[str, Any], order: RecordingOrder) -> str:

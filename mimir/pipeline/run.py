@@ -106,30 +106,29 @@ def _attempt(
 def _stages(spec: Spec, plain: dict[str, Any], directory: RunDirectory, context: JobContext) -> None:
     cache = Path(spec.paths.cache).absolute()
     workers = 1 if context.sweep_folder else spec.workers
-    durations = {o.name: float(o.duration_s) for o in orders(spec)}
+    known = spec.cluster.name != "recorded"
+    durations = {o.name: float(o.duration_s) if known else None for o in orders(spec)}
     with Progress(spec.verbosity, durations) as progress:
         progress.say(f"run {directory.path.name}: {spec.app.name} on {spec.cluster.name}, {spec.exfiltration.name}")
         recorded = record_all(spec, plain, cache, workers, progress.recording)
         for one in recorded:
             directory.note(f"record:{one.order.name}", one.record.seconds, one.record.reused)
             directory.note(f"edges:{one.order.name}", one.edges.seconds, one.edges.reused)
-        known = analysis.assemble(recorded, directory)
+        digests = analysis.assemble(recorded, directory)
         for name, stage in analysis.stages(spec, plain, directory, cache).items():
             progress.say(name)
             stage()
-        directory.write_manifest(known)
+        directory.write_manifest(digests)
         _report(directory)
-        directory.write_manifest(known)
-        _say_totals(progress, recorded)
+        directory.write_manifest(digests)
+        _say_totals(progress, recorded, directory.path)
 
 
-def _say_totals(progress: Progress, recorded: list[Recorded]) -> None:
+def _say_totals(progress: Progress, recorded: list[Recorded], path: Path) -> None:
     packets = sum(int(r.record.facts.get("packets", 0)) for r in recorded)
     reused = sum(r.record.reused for r in recorded)
-    hours = sum(r.order.duration_s for r in recorded)
-    progress.say(
-        f"{packets:,} packets, {format_duration(hours)} of traffic ({reused} of {len(recorded)} recordings reused)"
-    )
+    traffic = format_duration(sum(end - start for start, end in analysis.recording_spans(path).values()))
+    progress.say(f"{packets:,} packets, {traffic} of traffic ({reused} of {len(recorded)} recordings reused)")
 
 
 def _report(directory: RunDirectory) -> None:
