@@ -28,7 +28,7 @@ class RunFiles:
     alerts: list[dict[str, Any]] = field(default_factory=list)
     capture: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
-    detector_state: dict[str, Any] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -67,6 +67,11 @@ class RunFiles:
 
         table = pd.read_parquet(self.folder / "scores.parquet", columns=list(SCORE_COLUMNS))
         return table.sort_values(["window_s", "window_start"], ignore_index=True)
+
+    @cached_property
+    def detector_state(self) -> dict[str, Any]:
+        """What the detector of the primary window length learned, without arrays; empty where the run has none."""
+        return _document(self.folder / "detector" / f"w{self.primary_s}" / "state.json")
 
     @cached_property
     def graph(self) -> nx.DiGraph | None:
@@ -113,7 +118,7 @@ def load_run(run_directory: Path) -> RunFiles:
         alerts=_lines(folder / "alerts.jsonl"),
         capture=_document(folder / "capture.json"),
         environment=_document(folder / "environment.json"),
-        detector_state=_document(folder / "detector" / "state.json"),
+        status=_document(folder / "status.json"),
     )
 
 

@@ -246,6 +246,11 @@ def cautions(run: RunFiles) -> list[str]:
         dropped = counts.get("dropped") if isinstance(counts, dict) else None
         if dropped:
             notes.append(f"The recorder dropped {dropped:,} packets of the {name} recording.")
+    if earlier := run.status.get("earlier_thresholds"):
+        notes.append(
+            f"This test recording had been scored under {_count(earlier, 'other threshold')} before, "
+            "so this one was not fixed in advance."
+        )
     learned = run.detector_state.get("state") or {}
     return notes + [str(note) for note in learned.get("notes") or []]
 

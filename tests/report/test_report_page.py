@@ -151,7 +151,7 @@ def test_run_without_incidents_prints_reasons_not_zeros(tmp_path: Path) -> None:
 
 def test_optional_files_may_be_missing(tmp_path: Path) -> None:
     run = build_run_directory(tmp_path, Sample(detected=0))
-    for name in ("capture.json", "environment.json", "alerts.jsonl", "graphs/service.graphml", "detector/state.json"):
+    for name in ("capture.json", "environment.json", "alerts.jsonl", "graphs/service.graphml", "status.json"):
         (run / name).unlink()
     build_report(run)
     page = (run / "report.html").read_text()

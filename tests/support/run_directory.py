@@ -69,11 +69,14 @@ def _analysis(
     scores.to_parquet(run / "scores.parquet", index=False)
     write_jsonl(run / "alerts.jsonl", sample_alerts(sample, scores, truth))
     write_json(run / "metrics.json", sample_metrics(scores, truth, spec, len(edges)))
-    (run / "detector").mkdir()
     params = {key: value for key, value in spec["detector"].items() if key not in ("name", "windows_s")}
     state = {"detector": sample.detector, "params": params, "state": {"mean": {"array": "mean"}}}
-    write_json(run / "detector" / "state.json", state)
-    np.savez(run / "detector" / "state.npz", mean=rng.random(len(CALLS)))
+    for window_s in sample.windows_s:
+        folder = run / "detector" / f"w{window_s}"
+        write_json(folder / "state.json", state)
+        np.savez(folder / "state.npz", mean=rng.random(len(CALLS)))
+        threshold = float(scores[scores["window_s"] == window_s]["threshold"].iloc[0])
+        write_json(folder / "threshold.json", {"value": threshold, "edges": len(CALLS)})
 
 
 def sample_spec(sample: Sample) -> dict[str, Any]:
@@ -181,3 +184,17 @@ def _status(run: Path, sample: Sample) -> None:
 def update(run: Path, file: str, **changes: Any) -> None:
     """Change top-level keys of a JSON file of the run."""
     write_json(run / file, read_json(run / file) | changes)
+
+
+def fit_detectors(run: Path, sample: Sample) -> None:
+    """Replace the detector states by those of a detector that was really fitted on the sample's edges."""
+    from mimir.detectors.registry import build, save_state
+    from mimir.flows import load_series, read_workloads
+
+    params = {key: value for key, value in sample_spec(sample)["detector"].items() if key not in ("name", "windows_s")}
+    start, end = sample.recordings["fit"]
+    workloads = read_workloads(run / "entities.jsonl")
+    for window_s in sample.windows_s:
+        windows = (end - start) // window_s
+        benign = load_series(run / "edges.parquet", "fit", window_s, start, windows, workloads, ["user-db"])
+        save_state(build(sample.detector, params).fit(benign), run / "detector" / f"w{window_s}")
