@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.load.profile import mix_of
 from mimir.spec.app import AppSpec, RepeatSpec, StepSpec
+from mimir.spec.load import LoadSpec
 
 
 @dataclass(frozen=True)
@@ -24,18 +26,19 @@ class Programs:
     leave: NDArray[np.float64]  # (S,)
     jump: NDArray[np.int64]  # (S,)
 
-    def mean_s(self, behaviour: str) -> float:
-        """Expected duration of one pass, waiting only."""
+    def expected(self, behaviour: str) -> tuple[float, float]:
+        """Expected waiting (s) and number of requests of one pass."""
         b = self.behaviours.index(behaviour)
         begin, end = int(self.first[b]), int(self.first[b + 1])
         reach = np.zeros(end - begin + 1)
-        reach[0], total = 1.0, 0.0
+        reach[0], waiting_s, requests = 1.0, 0.0, 0.0
         for i in range(begin, end):
-            here = reach[i - begin]
-            total += here * (1 - self.leave[i]) * float(self.wait_s[i].mean())
-            reach[i - begin + 1] += here * (1 - self.leave[i])
-            reach[self.jump[i] - begin] += here * self.leave[i]
-        return total
+            done = reach[i - begin] * (1 - self.leave[i])
+            waiting_s += done * float(self.wait_s[i].mean())
+            requests += done * float(self.request[i] >= 0)
+            reach[i - begin + 1] += done
+            reach[self.jump[i] - begin] += reach[i - begin] * self.leave[i]
+        return waiting_s, requests
 
 
 def compile_behaviours(app: AppSpec) -> Programs:
@@ -81,3 +84,10 @@ def _repeat(item: RepeatSpec, row: int, endpoints: dict[str, int]) -> list[list[
         for step in item.steps:
             rows.append(_step(step, row + len(rows), endpoints))
     return rows
+
+
+def request_rate(app: AppSpec, load: LoadSpec) -> float:
+    """Requests per second of one user, response times left out."""
+    programs, pause_s = compile_behaviours(app), float(np.mean(app.users.pause_s))
+    passes = [(share, *programs.expected(name)) for name, share in mix_of(load, app).items() if share > 0]
+    return sum(p * requests for p, _, requests in passes) / sum(p * (waiting_s + pause_s) for p, waiting_s, _ in passes)

@@ -48,9 +48,9 @@ class Population:
         self._random, self._pace = state_of(seed), np.zeros(1)
         self._drift = (load.pace_sigma, load.pace_memory)
         self._users = np.full((self.slots, 3), walk.ABSENT, dtype=np.int64)
-        occupied = np.cumsum(
-            weights * [programs.mean_s(name) + float(np.mean(app.users.pause_s)) for name in programs.behaviours]
-        )
+        pause_s = float(np.mean(app.users.pause_s))
+        lasting_s = [programs.expected(name)[0] + pause_s for name in programs.behaviours]
+        occupied = np.cumsum(weights * lasting_s)
         walk.settle(self._users, self.wanted(0.0), start_ns, self._steps, occupied, self._random)
 
     @property

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mimir.cluster.simulated.channels import Channels, Line
 from mimir.cluster.simulated.layout import KUBE_DNS, Layout
 from mimir.cluster.simulated.names import Names
-from mimir.cluster.simulated.resolve import AT, NAME, POD, PORT, SERVER
+from mimir.cluster.simulated.player import no_lookups
+from mimir.cluster.simulated.resolve import AT, NAME, POD
 from mimir.cluster.simulated.tables import CLIENT, DURATION, PIN, REQUEST, RESPONSE, SHARED, START, Ints, new_calls
 from mimir.spec.app import ProbeSpec
 
@@ -76,10 +77,9 @@ class Background:
             times = self._now_ns + self._random.random(self._random.poisson(span / mean_ns)) * span
             rows += [(int(at), pod, name) for at in times]
         self._now_ns = until_ns
-        found = np.full((len(rows), 5), -1, dtype=np.int64)
+        found = no_lookups(len(rows))
         if rows:
             found[:, [AT, POD, NAME]] = rows
-        assert SERVER < PORT < found.shape[1]
         return found
 
     def _due(self, timer: Timer, until_ns: int) -> list[int]:

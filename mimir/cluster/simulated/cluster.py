@@ -10,8 +10,11 @@ from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
 from mimir.cluster.check import workload_problems
 from mimir.cluster.simulated.layout import CLIENTS, RESOLVER, Layout
 from mimir.errors import Problem
+from mimir.exfiltration.plan import GAP_S, LEAD_SHARE, incident_bytes
+from mimir.load.behaviours import request_rate
 from mimir.spec import Spec
 from mimir.spec.cluster import SimulatedSpec
+from mimir.spec.schema import ExfiltrationSpec
 
 
 class SimulatedCluster:
@@ -31,7 +34,10 @@ class SimulatedCluster:
         return []
 
     def plan(self, spec: Spec) -> dict[str, Any]:
-        """Pods, addresses, services and expected load, as JSON values."""
+        """Pods, addresses, services, expected load and the leaks, as JSON values.
+
+        When incidents begin is drawn from the entropy of the recording; here stands what is fixed before.
+        """
         assert isinstance(spec.cluster, SimulatedSpec)
         layout = Layout(spec.app, spec.cluster)
         addresses = spec.cluster.addresses
@@ -41,8 +47,12 @@ class SimulatedCluster:
             "services": {name: str(IPv4Address(ip)) for name, ip in layout.service_ip.items()},
             "outside": {CLIENTS: addresses.clients, RESOLVER: addresses.resolver},
             "edges": [f"{edge.client} → {edge.server}" for edge in spec.app.edges],
-            "users": [round(spec.load.users * share / 100) for share in spec.load.profile],
-            "day_s": spec.load.day_s,
+            "load": {
+                "users": [round(spec.load.users * share / 100) for share in spec.load.profile],
+                "day_s": spec.load.day_s,
+                "requests_per_min_at_peak": round(60 * spec.load.users * request_rate(spec.app, spec.load), 1),
+            },
+            "incidents": _incidents(spec.exfiltration),
         }
 
     def __enter__(self) -> Self:
@@ -58,3 +68,17 @@ class SimulatedCluster:
         from mimir.cluster.simulated.recorder import record
 
         return record(self._spec, order, progress)
+
+
+def _incidents(spec: ExfiltrationSpec) -> dict[str, Any]:
+    if spec.channel == "none":
+        return {"count": 0}
+    return {
+        "count": spec.incidents,
+        "duration_s": spec.incident_duration_s,
+        "bytes_each": incident_bytes(spec),
+        "channel": spec.channel,
+        "path": list(spec.path),
+        "free_share_at_the_beginning": LEAD_SHARE,
+        "least_gap_s": GAP_S,
+    }

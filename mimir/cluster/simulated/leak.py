@@ -11,9 +11,9 @@ from mimir.cluster.base import RecordingOrder
 from mimir.cluster.simulated.channels import Channels
 from mimir.cluster.simulated.layout import Layout
 from mimir.cluster.simulated.names import Names
+from mimir.cluster.simulated.player import Player, no_lookups
 from mimir.cluster.simulated.relay import Relay
 from mimir.cluster.simulated.tables import Ints, Rows
-from mimir.cluster.simulated.traffic import Player
 from mimir.cluster.simulated.tunnel import Tunnel
 from mimir.exfiltration.ledger import LedgerEntry
 from mimir.exfiltration.plan import Incident, digest, plan_incidents, stolen_bytes
@@ -47,7 +47,7 @@ class Leak:
         """Packets of everything that leaves a store before `until_ns`; some lie later, none before the last slice's end."""
         for act in self._acts:
             act.advance(until_ns)
-        self._player.resolve(np.empty((0, 5), dtype=np.int64))
+        self._player.resolve(no_lookups())
         return self._player.take()
 
     def ledger(self) -> list[LedgerEntry]:

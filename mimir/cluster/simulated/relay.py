@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mimir.apps.graph import allowed_edges
 from mimir.cluster.simulated.channels import Channels, Line
 from mimir.cluster.simulated.layout import Layout
+from mimir.cluster.simulated.player import Player
 from mimir.cluster.simulated.tables import (
     ASKED,
     CLIENT,
@@ -26,7 +27,6 @@ from mimir.cluster.simulated.tables import (
     Ints,
     new_calls,
 )  # fmt: skip
-from mimir.cluster.simulated.traffic import Player
 from mimir.exfiltration.channels import http_relay, raw_tcp
 from mimir.exfiltration.channels.exchange import Hop
 from mimir.exfiltration.paths import OUTSIDE, Carriage

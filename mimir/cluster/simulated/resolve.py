@@ -16,6 +16,7 @@ from mimir.load.draws import State, below, between, lognormal
 
 #: columns of a look-up: time, pod, name, kube-dns pod or -1, source port or -1
 AT, POD, NAME, SERVER, PORT = range(5)
+LOOKUP_COLUMNS = 5
 _PAIR_NS = 15_000  # between the A and the AAAA query of one question
 _NEXT_NS = 30_000  # from the last answer to the next question
 _FORWARD_NS = 60_000  # kube-dns: from a query to forwarding it

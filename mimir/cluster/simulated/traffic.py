@@ -6,13 +6,13 @@ import numpy as np
 
 from mimir.apps.calls import CallTrees, compile_calls
 from mimir.apps.graph import service_order
-from mimir.cluster.simulated import expand, frames, play, resolve
+from mimir.cluster.simulated import expand
 from mimir.cluster.simulated.background import Background
-from mimir.cluster.simulated.channels import Channels, Line, transport_of
+from mimir.cluster.simulated.channels import Channels
 from mimir.cluster.simulated.expand import Content
 from mimir.cluster.simulated.layout import Layout
 from mimir.cluster.simulated.names import Names
-from mimir.cluster.simulated.resolve import AT, NAME, POD
+from mimir.cluster.simulated.player import Player
 from mimir.cluster.simulated.tables import (
     CLIENT,
     DELAY,
@@ -21,8 +21,6 @@ from mimir.cluster.simulated.tables import (
     LAST,
     PARENT,
     PUSHED,
-    REQUEST,
-    RESPONSE,
     SERVER,
     START,
     Ints,
@@ -33,74 +31,6 @@ from mimir.load.draws import state_of
 from mimir.load.population import Population
 from mimir.spec.app import OUTSIDE
 from mimir.spec.load import LoadSpec
-
-_DNS_PACKETS = 64  # most packets one look-up can cause: 4 names × 2 questions × (4 + 4)
-
-
-class Player:
-    """Turns call tables into packets and collects the look-ups that opening connections needs."""
-
-    def __init__(self, layout: Layout, names: Names, seed: np.random.SeedSequence):
-        packets, dns = seed.spawn(2)
-        self._tcp, self._names = transport_of(layout.cluster.transport), names
-        self._random, self._dns_random = state_of(packets), state_of(dns)
-        self._resolver = resolve.resolver_of(layout)
-        self._cached = np.zeros((0, 0), dtype=np.int64)
-        self.pieces: list[Rows] = []
-        self._lookups: list[Ints] = []
-
-    def play(self, line: Line, calls: Ints, order: Ints) -> None:
-        """Play calls (rows `order`, by START) on a line; what was found out stands in the table afterwards."""
-        if not len(order):
-            return
-        room = play.packets_at_most(calls[order][:, [REQUEST, RESPONSE]], self._tcp.segment_bytes)
-        out, lookups = frames.empty(room + 20 * line.pools.size), np.empty((len(order), 2), dtype=np.int64)
-        used, looked = play.play(
-            out, 0, calls, order, line.channel, line.pools, line.ports, line.known, lookups, self._tcp, self._random
-        )
-        self.pieces.append(out[:used].copy())
-        if looked:
-            asked = np.full((looked, 5), -1, dtype=np.int64)
-            asked[:, AT], asked[:, POD] = lookups[:looked, 0], np.array(line.pods)[lookups[:looked, 1]]
-            asked[:, NAME] = line.channel.name
-            self._lookups.append(asked)
-
-    def sweep(self, line: Line, until_ns: int) -> None:
-        """End of a slice for the connections of a line."""
-        out = frames.empty(20 * line.pools.size)
-        used = play.sweep(out, 0, line.channel, line.pools, until_ns)
-        self.pieces.append(out[:used].copy())
-
-    def resolve(self, lookups: Ints) -> Ints:
-        """Play look-ups, those of opened connections included; returns when each of `lookups` left the node (0: never)."""
-        everything = np.concatenate([lookups, *self._lookups])
-        self._lookups = []
-        order = np.argsort(everything[:, AT], kind="stable")
-        if self._cached.shape[1] < self._names.outside:
-            self._cached = np.zeros((len(self._resolver.servers), self._names.outside), dtype=np.int64)
-        left = np.zeros(len(order), dtype=np.int64)
-        out = frames.empty(_DNS_PACKETS * len(order))
-        sizes = np.array([len(message) for message in self._names.messages])
-        used = resolve.resolve(
-            out,
-            0,
-            everything[order],
-            self._names.questions(),
-            sizes,
-            self._cached,
-            self._resolver,
-            self._dns_random,
-            left,
-        )
-        self.pieces.append(out[:used].copy())
-        back = np.empty_like(left)
-        back[order] = left
-        return back[: len(lookups)]
-
-    def take(self) -> list[Rows]:
-        """All packets since the last call."""
-        pieces, self.pieces = self.pieces, []
-        return pieces
 
 
 class Traffic:
@@ -148,7 +78,8 @@ class Traffic:
         endpoints = np.array(self._entry)[requests.endpoint]
         calls = new_calls(int(self._trees.largest[endpoints].sum()))
         roots = len(endpoints)
-        outside = [e.client for e in self.layout.app.edges].index(OUTSIDE)
+        app = self.layout.app
+        outside = [(e.client, e.server) for e in app.edges].index((OUTSIDE, app.users.entry))
         calls[:roots, START], calls[:roots, CLIENT] = requests.ts_ns, requests.user
         calls[:roots, ENDPOINT], calls[:roots, EDGE], calls[:roots, LAST] = endpoints, outside, requests.last
         content = Content(self._common(until_ns), self.layout.cluster.content_share, self._now_ns)

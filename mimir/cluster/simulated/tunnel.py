@@ -8,8 +8,8 @@ import numpy as np
 
 from mimir.cluster.simulated.layout import Layout
 from mimir.cluster.simulated.names import Names
+from mimir.cluster.simulated.player import Player, no_lookups
 from mimir.cluster.simulated.resolve import AT, NAME, POD, PORT, SERVER
-from mimir.cluster.simulated.traffic import Player
 from mimir.exfiltration.channels import dns_tunnel
 from mimir.exfiltration.dns_messages import query_message
 from mimir.exfiltration.plan import Incident, stolen_bytes
@@ -59,7 +59,7 @@ class Tunnel:
                 rows.append((at, number))
             self.sent += names
             self._message_of += [message] * len(names)
-        lookups = np.empty((len(rows), 5), dtype=np.int64)
+        lookups = no_lookups(len(rows))
         if rows:
             lookups[:, [AT, NAME]] = rows
             lookups[:, POD], lookups[:, SERVER], lookups[:, PORT] = self._pod, self._server, self._port
