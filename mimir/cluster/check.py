@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mimir.apps.check import check_application
 from mimir.apps.graph import allowed_edges
+from mimir.cluster.simulated.check import check_cluster
 from mimir.errors import Problem
 from mimir.exfiltration.validate import problems as leak_problems
 from mimir.load.profile import check_load
@@ -13,6 +14,8 @@ from mimir.spec import Spec
 def workload_problems(spec: Spec) -> list[Problem]:
     """Problems of a spec for a cluster that runs the application itself; leak and load are judged by its graph."""
     found = check_application(spec.app)
+    if spec.cluster.name == "simulated":
+        found += check_cluster(spec.cluster, spec.app)
     if found:
         return found
     leak = leak_problems(spec.exfiltration, list(spec.app.services), allowed_edges(spec.app), spec.evaluation.test_s)
