@@ -43,7 +43,7 @@ class _Judged:
     alerts: Mapping[int, Mapping[str, Any]]  #: window start → row of alerts.jsonl
     leaks: Sequence[LedgerEntry]
     delivered: NDArray[np.float64]  # (leaks, T) bytes
-    covered: NDArray[np.bool_]  # (T,) within an incident or the window after it
+    covered: NDArray[np.bool_]  # (T,) within an incident or while detectors recover from it
 
     def windows(self, leaks: NDArray[np.bool_]) -> tuple[Windows, NDArray[np.float64]]:
         """Benign windows and those in which the chosen `leaks` delivered bytes, and these bytes."""
@@ -80,7 +80,7 @@ def evaluate(
     incidents: list[dict[str, Any]] = []
     for window_s in lengths:
         rows = scores[scores["window_s"] == window_s]
-        judged = _judge(rows, alerts, leaks, window_s)
+        judged = _judge(rows, alerts, leaks, window_s, spec.recovery_s)
         outcomes = [outcome(leak, judged.start, judged.alert, window_s, judged.alerts) for leak in leaks]
         windows[str(window_s)] = {
             "threshold": _threshold(rows, spec, window_s, (thresholds or {}).get(window_s, {})),
@@ -102,7 +102,11 @@ def evaluate(
 
 
 def _judge(
-    rows: pd.DataFrame, alerts: Sequence[Mapping[str, Any]], leaks: Sequence[LedgerEntry], window_s: int
+    rows: pd.DataFrame,
+    alerts: Sequence[Mapping[str, Any]],
+    leaks: Sequence[LedgerEntry],
+    window_s: int,
+    recovery_s: int,
 ) -> _Judged:
     """Join one window length of the test recording with the ledger; checks that scores and alerts agree."""
     test = rows[rows["recording"] == "test"].sort_values("window_start")
@@ -124,7 +128,7 @@ def _judge(
     covered = np.zeros(len(start), dtype=np.bool_)
     for i, leak in enumerate(leaks):
         delivered[i] = delivered_in(leak, start, window_s)
-        covered |= (start + window_s > leak.start) & (start < leak.end + window_s)
+        covered |= (start + window_s > leak.start) & (start < leak.end + max(window_s, recovery_s))
     return _Judged(window_s, start, score, alert, lines, leaks, delivered, covered)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from mimir.spec.app import AppSpec
@@ -87,7 +87,8 @@ class EvaluationSpec:
     alerts_per_day: float
     confidence: float
     bootstrap_resamples: int
-    block_s: int
+    block_s: Annotated[int, Field(ge=1)]
+    recovery_s: Annotated[int, Field(ge=0)]
     expect: dict[str, str]
 
 

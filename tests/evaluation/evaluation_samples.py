@@ -25,6 +25,7 @@ def make_spec(**changes: Any) -> EvaluationSpec:
         "confidence": 0.95,
         "bootstrap_resamples": 50,
         "block_s": 1800,
+        "recovery_s": 0,
         "expect": {},
     }
     return EvaluationSpec(**(values | changes))

@@ -163,3 +163,12 @@ def test_contradictions_between_files_are_errors() -> None:
         make_metrics(scores.assign(threshold=np.arange(len(scores))), [])
     with pytest.raises(MimirError, match="no window of 30 s"):
         evaluate(scores, alerts, [], make_spec(), 30, 7)
+
+
+def test_windows_in_which_detectors_recover_are_neither_benign_nor_a_detection() -> None:
+    scores = make_scores(leaky_scores(0.0, {72: 9.0, 90: 9.0}))
+    strict, lenient = (make_metrics(scores, [make_incident()], recovery_s=s)["windows"]["60"] for s in (0, 300))
+    assert [part["test"]["excluded_windows"] for part in (strict, lenient)] == [1, 5]
+    rates = [part["overall"]["false_positive_rate"]["value"] for part in (strict, lenient)]
+    assert rates == pytest.approx([2 / 169, 1 / 165])
+    assert [part["overall"]["event_recall"]["value"] for part in (strict, lenient)] == [0.0, 0.0]
