@@ -44,6 +44,9 @@ class SpecError(MimirError):
         head = f"the spec has {count} problem{'s' if count != 1 else ''}:"
         super().__init__("\n".join([head, *(f"  {i}. {p}" for i, p in enumerate(self.problems, 1))]))
 
+    def __reduce__(self) -> tuple[type[SpecError], tuple[Sequence[Problem]]]:
+        return type(self), (self.problems,)
+
 
 class ExpectationError(MimirError):
     """A threshold declared in `evaluation.expect` was missed."""
@@ -61,6 +64,9 @@ class CaptureError(MimirError):
     def __init__(self, path: Path | str, reason: str, offset: int = 0):
         self.path, self.reason, self.offset = Path(path), reason, offset
         super().__init__(f"{path}: {reason} (at byte {offset})")
+
+    def __reduce__(self) -> tuple[type[CaptureError], tuple[Path, str, int]]:
+        return type(self), (self.path, self.reason, self.offset)
 
 
 class NotFittedError(MimirError):

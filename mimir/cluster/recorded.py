@@ -73,9 +73,12 @@ class RecordedCluster:
 
     def record(self, order: RecordingOrder, progress: Progress) -> Recording:
         """Link the captures of one recording and find the time it spans. Raises CaptureError for an unreadable file."""
-        links = [_link(f, order.folder / "capture" / f"{order.name}-{n:04d}{_suffix(f)}")
-                 for n, f in enumerate(self._captures(order.name), 1)]  # fmt: skip
-        first_s, last_s, packets = _span(links, progress)
+        captures = self._captures(order.name)
+        first_s, last_s, packets = _span(captures, progress)
+        links = [
+            _link(capture, order.folder / "capture" / f"{order.name}-{number:04d}{_suffix(capture)}")
+            for number, capture in enumerate(captures, 1)
+        ]
         start_s, end_s = self._share(order.name, first_s, last_s)
         files = {n: order.folder / f"{n}.jsonl" for n in ("entities", "timeline", "truth")}
         if self.source.entities:

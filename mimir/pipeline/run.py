@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mimir.cluster.base import RecordingOrder
 from mimir.cluster.registry import create_cluster
 from mimir.errors import EXIT_DONE, EXIT_EXPECTATION, EXIT_FAILED, ExpectationError, MimirError, SpecError
 from mimir.files import read_json, to_json, write_json, write_text
@@ -64,9 +65,7 @@ def make_plan(spec: Spec, path: Path) -> dict[str, Any]:
     """What would happen: recordings, windows, what the cluster would create."""
     return {
         "run_directory": str(path),
-        "recordings": [
-            {"name": o.name, "start": o.start_s, "duration_s": o.duration_s, "leaking": o.leaking} for o in orders(spec)
-        ],
+        "recordings": [_planned(spec, order) for order in orders(spec)],
         "stages": [
             *(f"record:{n}" for n in RECORDINGS),
             *(f"edges:{n}" for n in RECORDINGS),
@@ -75,6 +74,14 @@ def make_plan(spec: Spec, path: Path) -> dict[str, Any]:
         ],
         "cluster": create_cluster(spec).plan(spec),
     }
+
+
+def _planned(spec: Spec, order: RecordingOrder) -> dict[str, Any]:
+    """A recording before it is made; how long a capture lasts that already exists is only known once it is read."""
+    told = {"name": order.name, "leaking": order.leaking and spec.exfiltration.channel != "none"}
+    if spec.cluster.name == "recorded":
+        return told
+    return told | {"start": order.start_s, "duration_s": order.duration_s}
 
 
 def _attempt(

@@ -24,7 +24,9 @@ def test_second_call_reuses_the_first(tmp_path: Path) -> None:
     first, second = cached(tmp_path, "s", "k", make), cached(tmp_path, "s", "k", make)
     assert len(calls) == 1
     assert (first.reused, second.reused) == (False, True)
-    assert first.files == second.files == {"out.txt": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}
+    assert (
+        first.files == second.files == {"out.txt": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}
+    )
     assert second.facts == {"lines": 1}
 
 
