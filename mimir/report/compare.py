@@ -232,8 +232,10 @@ def _unfinished(status: Mapping[str, Any]) -> str:
 
 
 def _brief(text: Any) -> str:
-    """An error in one line: of a traceback the line that says what happened."""
-    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
+    """An error in one line: of a traceback the line that names the exception, else everything."""
+    lines = [line.rstrip() for line in str(text or "").splitlines() if line.strip()]
     if lines and lines[0].startswith("Traceback"):
-        return lines[-1]
-    return " ".join(lines)
+        frames = [i for i, line in enumerate(lines) if line.startswith("  File ")]
+        named = [line for line in lines[max(frames, default=0) :] if not line.startswith((" ", "Traceback"))]
+        return named[0] if named else lines[-1]
+    return " ".join(line.strip() for line in lines)

@@ -95,7 +95,7 @@ def test_rows_are_options_and_differing_values_in_order(tmp_path: Path) -> None:
 
 
 def test_failed_and_interrupted_runs_are_rows_with_their_error(tmp_path: Path) -> None:
-    trace = "Traceback (most recent call last):\n  File x\nValueError: no <b>good</b> & bad\n"
+    trace = "Traceback (most recent call last):\n  File x\n    f()\nValueError: no <b>good</b> & bad\nDuring: more\n"
     made = compare(
         [
             make_run(tmp_path, 1, event_recall=1.0),
