@@ -286,7 +286,8 @@ def encode(
         numbers = (int(c.tcp_seq[i]), int(c.tcp_ack[i]))
         at = _transport(out, at, (transport, payload), pseudo, last_ns // 1_000_000, head, numbers)
         if limits[1] and message:
-            out[at : at + message] = c.data[c.dns_offset[i] : c.dns_offset[i] + message]
+            for k in range(message):
+                out[at + k] = c.data[c.dns_offset[i] + k]
             at += message
         captured = min(at - start - RECORD_BYTES, limits[0])
         at = start + RECORD_BYTES + captured
