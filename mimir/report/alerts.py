@@ -88,7 +88,7 @@ def _episode(group: Sequence[dict[str, Any]], run: RunFiles) -> Episode:
         window_s=window_s,
         alerts=len(group),
         score=plain(top["score"]),
-        ratio=f"{top['score'] / threshold:.2g} × threshold" if threshold > 0 else "",
+        ratio=f"{top['score'] / threshold:.3g} × threshold" if threshold > 0 else "",
         truth=", ".join(names),
         path=list(top.get("path") or []),
         pods=list(top.get("pods") or []),

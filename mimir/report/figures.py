@@ -21,6 +21,7 @@ from mimir.units import HOUR_S, format_duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 Floats = NDArray[np.float64]
 MAX_POINTS = 1_500
@@ -136,6 +137,7 @@ def _scale(axes: Axes, score: Floats, threshold: float | None) -> None:
         return
     typical, high = float(np.median(np.abs(values))), float(values.max())
     if typical <= 0 or high / typical < 30:
+        _engineering(axes.yaxis, high)
         return
     low = float(values.min())
     if low > 0:
@@ -144,8 +146,18 @@ def _scale(axes: Axes, score: Floats, threshold: float | None) -> None:
         axes.set_yscale("symlog", linthresh=typical)
 
 
+def _engineering(axis: Axis, high: float) -> None:
+    """1.6 M instead of a power of ten in the corner."""
+    from matplotlib.ticker import EngFormatter
+
+    if high >= 10_000:
+        axis.set_major_formatter(EngFormatter(sep=" "))
+
+
 def _threshold(axes: Axes, run: RunFiles) -> None:
     """Share of windows whose score is at least x: calibration against benign test windows, with the level asked for."""
+    from matplotlib.ticker import MaxNLocator
+
     table = run.scores[run.scores["window_s"] == run.primary_s]
     quiet = _benign(table["window_start"].to_numpy(dtype=float), run)
     parts = {
@@ -168,6 +180,9 @@ def _threshold(axes: Axes, run: RunFiles) -> None:
     finite = np.concatenate([v[np.isfinite(v)] for v in parts.values()])
     if len(finite) and finite.min() > 0 and finite.max() / np.median(finite) > 30:
         axes.set_xscale("log")
+    elif len(finite):
+        _engineering(axes.xaxis, float(finite.max()))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("score")
     axes.set_ylabel("share of windows at or above")
     _legend(axes)

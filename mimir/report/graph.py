@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
+from mimir.report.graph_content import OUTSIDE, Edge, GraphContent
 from mimir.report.layout import Layout, layered
 from mimir.report.theme import FONTS, LIGHT
 from mimir.units import format_bytes
 
-if TYPE_CHECKING:
-    import networkx as nx
-
-OUTSIDE = "outside:"
-STORE = re.compile(r"(db|mongo|mongodb|mysql|postgres|postgresql|redis|memcached|rabbitmq|kafka|pxc|store)$")
-BYTES = ("request_bytes", "response_bytes")
 NODE_HEIGHT, ROW, MARGIN, CHAR_WIDTH, ARROW = 30.0, 46.0, 16.0, 7.0, 5.0
 NATURAL_WIDTH, GAPS = 1000.0, (64.0, 130.0)  #: columns are spread over this width, within these distances
-MAX_NODES, MAX_LABEL = 40, 22
-Edge = tuple[str, str]
+MAX_LABEL = 22
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """The SVG document, its natural width, and what is not in it."""
+    """The SVG document, its natural width, and what it shows."""
 
     svg: str
     width: int
-    nodes: int
-    hidden: int  #: nodes left out (the quietest ones)
+    content: GraphContent
 
 
 @dataclass(frozen=True)
@@ -48,59 +38,22 @@ class _Box:
         return self.x + self.width
 
 
-def node_kind(name: str, sensitive: Iterable[str], kind: str = "") -> str:
-    """What a node is: outside, sensitive, store or service.
-
-    >>> node_kind("outside:users", []), node_kind("user-db", ["user-db"]), node_kind("orders-db", [])
-    ('outside', 'sensitive', 'store')
-    """
-    if name.startswith(OUTSIDE) or kind == "outside":
-        return "outside"
-    if name in sensitive or kind == "sensitive":
-        return "sensitive"
-    return "store" if kind == "store" or STORE.search(name) else "service"
-
-
-def draw_graph(graph: nx.DiGraph, paths: Iterable[list[str]], sensitive: Iterable[str]) -> Drawing:
-    """Draw the graph with each path (store first, outside last) in red. The same graph gives the same bytes."""
-    sensitive = set(sensitive)
-    hops = {hop: None for path in paths for hop in pairwise(path) if hop[0] != hop[1]}
-    sizes = {(a, b): _bytes(data) for a, b, data in graph.edges(data=True) if a != b}
-    kinds = {name: node_kind(name, sensitive, str(data.get("kind", ""))) for name, data in graph.nodes(data=True)}
-    kinds |= {name: node_kind(name, sensitive) for hop in hops for name in hop if name not in kinds}
-    kept = _busiest(kinds, sizes, {name for hop in hops for name in hop})
-    edges = {edge: size for edge, size in sizes.items() if edge[0] in kept and edge[1] in kept}
-    leak = {_edge_of(hop, edges): hop for hop in hops}
-    plan = layered(kept, [*edges, *leak])
+def draw_graph(content: GraphContent) -> Drawing:
+    """Draw the graph, the hops of the leak in red. The same content gives the same bytes."""
+    edges, leak, kinds = content.edges, content.leak, content.kinds
+    plan = layered(kinds, [*edges, *leak])
     boxes = _boxes(plan)
-    width = max(box.right for box in boxes.values()) + MARGIN if boxes else 2 * MARGIN
-    height = max(box.y for box in boxes.values()) + NODE_HEIGHT + MARGIN if boxes else 2 * MARGIN
+    width = max((box.right for box in boxes.values()), default=MARGIN) + MARGIN
+    places = _all_places(plan) or [0.0]
+    height = (max(places) - min(places)) * ROW + NODE_HEIGHT + 2 * MARGIN
     parts = [*_edge_parts(edges, leak, plan, boxes), *(_node_part(n, kinds[n], boxes[n]) for n in sorted(boxes))]
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}">'
         f"<defs>{_arrow('arrow', LIGHT['edge'])}{_arrow('arrowleak', LIGHT['leak'])}</defs>"
-        f'<g style="font: 12px {FONTS.replace(chr(34), "")}">\n' + "\n".join(parts) + "\n</g></svg>\n"
+        f'<g style="font: 12px {FONTS}">\n' + "\n".join(parts) + "\n</g></svg>\n"
     )
-    return Drawing(svg, round(width), len(kept), len(kinds) - len(kept))
-
-
-def _bytes(data: Mapping[str, Any]) -> float:
-    return float(sum(float(data.get(name, 0)) for name in BYTES)) or float(data.get("bytes", 0) or 0)
-
-
-def _busiest(kinds: Mapping[str, str], sizes: Mapping[Edge, float], always: set[str]) -> set[str]:
-    total: dict[str, float] = defaultdict(float)
-    for (client, server), size in sizes.items():
-        total[client] += size
-        total[server] += size
-    order = sorted(kinds, key=lambda name: (name not in always, -total[name], name))
-    return set(order[: max(MAX_NODES, len(always))])
-
-
-def _edge_of(hop: Edge, edges: Mapping[Edge, float]) -> Edge:
-    """The edge that carries data from hop[0] to hop[1]: as requests, or as the responses of the edge turned round."""
-    return (hop[1], hop[0]) if hop not in edges and (hop[1], hop[0]) in edges else hop
+    return Drawing(svg, round(width), content)
 
 
 def _boxes(plan: Layout) -> dict[str, _Box]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from markupsafe import Markup
 from mimir.files import sha256, write_text
 from mimir.report import tables
 from mimir.report.alerts import alert_table
+from mimir.report.capture_table import capture_table
 from mimir.report.command import reproduce_command
 from mimir.report.figures import describe_timeline, draw_charts
 from mimir.report.graph import Drawing, draw_graph
+from mimir.report.graph_content import graph_content, resolve_paths
 from mimir.report.load import RunFiles, load_run
 from mimir.report.theme import css_variables, inline
 from mimir.report.words import percent, verdict
@@ -42,11 +45,20 @@ def write_page(run_directory: Path) -> None:
 def _graph(run: RunFiles) -> Drawing | None:
     if run.graph is None:
         return None
-    return draw_graph(run.graph, _paths(run), run.spec.get("app", {}).get("sensitive") or [])
+    app = run.spec.get("app") or {}
+    services = app.get("services") or {}
+    stores = (
+        [name for name, service in services.items() if service.get("kind") == "store"]
+        if isinstance(services, dict)
+        else []
+    )
+    return draw_graph(graph_content(run.graph, _paths(run), app.get("sensitive") or [], stores))
 
 
 def _paths(run: RunFiles) -> list[list[str]]:
-    return [row["path"] for row in run.incidents() if row["path"] and row["bytes_delivered"] > 0]
+    return resolve_paths(
+        run.graph, [row["path"] for row in run.incidents() if row["path"] and row["bytes_delivered"] > 0]
+    )
 
 
 def render(run: RunFiles, charts: dict[str, str], graph: Drawing | None) -> str:
@@ -58,6 +70,7 @@ def render(run: RunFiles, charts: dict[str, str], graph: Drawing | None) -> str:
         trim_blocks=False,
         lstrip_blocks=True,
     )
+    environment.filters["unbroken"] = _unbroken
     css = (Path(__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
     shown = {name: Markup(inline(svg, name, _words(run, name))) for name, svg in charts.items()}  # noqa: S704 - own SVG
     return environment.get_template("report.html.j2").render(
@@ -69,9 +82,14 @@ def render(run: RunFiles, charts: dict[str, str], graph: Drawing | None) -> str:
         incidents=tables.incident_rows(run), no_incidents=_no_incidents(run), alerts=alert_table(run),
         known=run.window()["test"]["prevalence"] is not None, threshold=tables.threshold_facts(run),
         triggers=tables.trigger_table(run), prevalence=_prevalence(run), no_curves=_no_curves(run),
-        lengths=tables.window_table(run), capture=tables.capture_table(run), blind=tables.blind_notes(run),
+        lengths=tables.window_table(run), capture=capture_table(run), blind=tables.blind_notes(run),
         cautions=tables.cautions(run), command=reproduce_command(run.spec), identity=_identity(run), files=_files(run),
     )  # fmt: skip
+
+
+def _unbroken(text: str) -> str:
+    """No line break between a number and its unit."""
+    return re.sub(r"(?<=\d) (?=(?:[kMG]?B|s|min|h|%|a day)\b)", "\u00a0", text)
 
 
 def _words(run: RunFiles, name: str) -> str:
@@ -83,9 +101,10 @@ def _words(run: RunFiles, name: str) -> str:
 def _inline_graph(graph: Drawing | None, leaking: bool) -> dict[str, Any] | None:
     if graph is None:
         return None
-    words = f"Service graph of {graph.nodes} nodes" + (" with the path of the leak in red" if leaking else "")
+    content = graph.content
+    words = f"Service graph of {len(content.kinds)} nodes" + (" with the path of the leak in red" if leaking else "")
     svg = inline(graph.svg, "graph", words).replace("<svg", f'<svg style="max-width: {graph.width}px"', 1)
-    return {"svg": Markup(svg), "hidden": graph.hidden, "leaking": leaking}  # noqa: S704 - own SVG, names escaped
+    return {"svg": Markup(svg), "hidden": content.hidden, "left_out": content.left_out, "leaking": leaking}  # noqa: S704 - own SVG, names escaped
 
 
 def _graph_note(run: RunFiles) -> str:
@@ -93,7 +112,7 @@ def _graph_note(run: RunFiles) -> str:
     if not paths:
         return "No leak was delivered."
     if len(paths) == 1:
-        return f"The leak went {' → '.join(paths[0])}."
+        return f"The leak went {' → '.join(paths[0])} (outside)."
     return f"The leaks took {len(paths)} different paths."
 
 

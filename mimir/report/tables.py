@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mimir.report.load import RunFiles
-from mimir.report.words import LABELS, SHORT_LABELS, Shown, false_alerts, percent, plain, shown
-from mimir.units import HOUR_S, format_bytes, format_duration, utc
+from mimir.report.words import LABELS, SHORT_LABELS, Shown, benign_windows, false_alerts, percent, plain, shown
+from mimir.units import format_bytes, format_duration, utc
 
 CARDS = ("event_recall", "delay_median_s", "bytes_before_alert_median", "false_alerts_per_day")
 COMPARED = (*CARDS, "average_precision", "f1", "path_top1")
@@ -42,8 +42,7 @@ def _basis(run: RunFiles, name: str) -> str:
         return _count(test["windows"], "window")
     positive = test["positive_windows"]
     if name.startswith("false_"):
-        benign = test["windows"] - positive - (test.get("excluded_windows") or 0)
-        return f"{_count(len(false_alerts(run)), 'false alert')} in {benign:,} benign windows"
+        return f"{_count(len(false_alerts(run)), 'false alert')} in {benign_windows(run):,} benign windows"
     if name == "recall":
         return _count(positive, "window with a leak", "windows with a leak")
     if name.startswith("size_"):
@@ -165,47 +164,11 @@ def threshold_facts(run: RunFiles) -> list[tuple[str, str]]:
         facts.append(("Extrapolated", "yes: rarer than calibration can show" if block["extrapolated"] else "no"))
     measure = run.window()["overall"].get("false_alerts_per_day") or {}
     if measure.get("value") is not None:
-        hours = format_duration(run.window()["test"]["hours"] * HOUR_S)
-        facts.append(("Realised in the test", f"{plain(measure['value'])} false alerts a day (from {hours})"))
+        benign = format_duration(benign_windows(run) * run.primary_s)
+        facts.append(("Realised in the test", f"{plain(measure['value'])} false alerts a day (from {benign})"))
     if block.get("note"):
         facts.append(("Note", str(block["note"])))
     return facts
-
-
-def capture_table(run: RunFiles) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Recordings, and one row for each thing that capture.json counts in them (nested counts one row each)."""
-    recordings: list[str] = [name for name in ("fit", "calibrate", "test") if name in run.capture]
-    recordings += [
-        name for name in sorted(run.capture) if name not in recordings and isinstance(run.capture[name], dict)
-    ]
-    flat = {name: dict(_flat(run.capture[name], "")) for name in recordings}
-    keys = list(dict.fromkeys(key for name in recordings for key in flat[name]))
-    return recordings, [(_heading(key), [_cell(key, flat[name].get(key)) for name in recordings]) for key in keys]
-
-
-def _flat(value: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            yield from _flat(inner, f"{prefix}{key}: ")
-        elif not isinstance(inner, list):
-            yield f"{prefix}{key}", inner
-
-
-def _heading(key: str) -> str:
-    text = key.replace("_", " ")
-    return text[:1].upper() + text[1:]
-
-
-def _cell(key: str, value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-    if key.endswith("bytes"):
-        return format_bytes(value)
-    if key.endswith("_s"):
-        return format_duration(value)
-    return f"{value:,}" if isinstance(value, int) else plain(value)
 
 
 def blind_notes(run: RunFiles) -> list[tuple[str, list[str]]]:
@@ -227,7 +190,7 @@ def blind_notes(run: RunFiles) -> list[tuple[str, list[str]]]:
 def cautions(run: RunFiles) -> list[str]:
     """What a careful reader must know before trusting the numbers."""
     notes = []
-    block, test = run.window()["threshold"], run.window()["test"]
+    block = run.window()["threshold"]
     if block["extrapolated"]:
         notes.append(
             "The threshold lies beyond the calibration scores: the false-alert rate is extrapolated, not observed."
@@ -235,17 +198,20 @@ def cautions(run: RunFiles) -> list[str]:
     if 0 < len(run.incidents()) < 10:
         notes.append(f"{_count(len(run.incidents()), 'incident')}: shares of incidents have wide intervals.")
     wanted = 3 / block["level"] if block["level"] else 0
-    if test["windows"] < wanted:
+    if benign_windows(run) < wanted:
         need = format_duration(wanted * run.primary_s)
-        held = format_duration(test["hours"] * HOUR_S)
+        held = format_duration(benign_windows(run) * run.primary_s)
         notes.append(
             f"To confirm the budget with 95 % confidence takes about {need} of benign traffic (rule of three); "
             f"the test holds {held}."
         )
-    for name, counts in sorted(run.capture.items()):
-        dropped = counts.get("dropped") if isinstance(counts, dict) else None
-        if dropped:
-            notes.append(f"The recorder dropped {dropped:,} packets of the {name} recording.")
+    for name, counts in sorted((n, c) for n, c in run.capture.items() if isinstance(c, dict)):
+        if counts.get("dropped"):
+            notes.append(f"The recorder dropped {counts['dropped']:,} packets of the {name} recording.")
+        if counts.get("damaged"):
+            notes.append(
+                f"The capture of the {name} recording is damaged: {'; '.join(map(str, counts['damaged'][:3]))}."
+            )
     if earlier := run.status.get("earlier_thresholds"):
         notes.append(
             f"This test recording had been scored under {_count(earlier, 'other threshold')} before, "

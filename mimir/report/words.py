@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimir.report.load import RunFiles
-from mimir.units import HOUR_S, format_bytes, format_duration
+from mimir.units import DAY_S, format_bytes, format_duration
 
 PER_DAY = ("false_alerts_per_day",)
 SHARES = (
@@ -171,11 +171,18 @@ def _cost(run: RunFiles, found: Sequence[Mapping[str, Any]], incidents: Sequence
 
 def _false_alerts(run: RunFiles) -> tuple[str, bool]:
     """Words on false alerts, and whether there were more than a kept budget would give one time in twenty (Poisson)."""
-    hours, budget = run.window()["test"]["hours"], run.metrics["alerts_per_day"]
-    false = "" if run.window()["test"]["prevalence"] is None else "false "
-    count, expected = len(false_alerts(run)), budget * hours / 24
-    words = f"{count} {false}alert{'' if count == 1 else 's'} in {format_duration(hours * HOUR_S)}"
-    return f"{words} (budget {plain(budget)} a day)", count > 0 and _poisson_tail(count, expected) < 0.05
+    budget, known = run.metrics["alerts_per_day"], run.window()["test"]["prevalence"] is not None
+    benign_s = benign_windows(run) * run.primary_s
+    count, expected = len(false_alerts(run)), budget * benign_s / DAY_S
+    words = f"{count} {'false ' if known else ''}alert{'' if count == 1 else 's'} in {format_duration(benign_s)}"
+    traffic = " of benign traffic" if run.incidents() else ""
+    return f"{words}{traffic} (budget {plain(budget)} a day)", count > 0 and _poisson_tail(count, expected) < 0.05
+
+
+def benign_windows(run: RunFiles) -> int:
+    """Windows of the primary length in which nothing leaked (all of them where that is not known)."""
+    test = run.window()["test"]
+    return int(test["windows"] - (test["positive_windows"] or 0) - (test.get("excluded_windows") or 0))
 
 
 def _poisson_tail(count: int, mean: float) -> float:

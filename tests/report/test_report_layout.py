@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import networkx as nx
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mimir.report.graph import MAX_NODES, draw_graph
+from mimir.report.graph import Drawing, draw_graph
+from mimir.report.graph_content import MAX_NODES, graph_content, resolve_paths
 from mimir.report.layout import layered
 
 names = st.sampled_from([f"s{i}" for i in range(12)])
@@ -48,9 +50,13 @@ def _graph(*edges: tuple[str, str]) -> nx.DiGraph:
     return graph
 
 
+def _draw(graph: nx.DiGraph, paths: list[list[str]], sensitive: list[str]) -> Drawing:
+    return draw_graph(graph_content(graph, paths, sensitive))
+
+
 def test_leak_is_drawn_along_responses_and_requests() -> None:
     graph = _graph(("web", "user"), ("user", "user-db"), ("web", "outside:drop"))
-    drawing = draw_graph(graph, [["user-db", "user", "web", "outside:drop"]], ["user-db"])
+    drawing = _draw(graph, [["user-db", "user", "web", "outside:drop"]], ["user-db"])
     assert drawing.svg.count('marker-start="url(#arrowleak)"') == 2  # data rides in the responses
     assert drawing.svg.count('marker-end="url(#arrowleak)"') == 1
     assert "user-db (sensitive)" in drawing.svg
@@ -58,27 +64,59 @@ def test_leak_is_drawn_along_responses_and_requests() -> None:
 
 
 def test_hop_that_was_never_seen_is_dashed() -> None:
-    drawing = draw_graph(_graph(("web", "user")), [["user", "outside:drop"]], [])
+    drawing = _draw(_graph(("web", "user")), [["user", "outside:drop"]], [])
     assert "user → outside:drop: never seen" in drawing.svg
     assert "stroke-dasharray: 5 4" in drawing.svg
 
 
 def test_no_leak_no_red() -> None:
-    assert draw_graph(_graph(("web", "user")), [], []).svg.count("arrowleak") == 1  # the definition only
+    assert _draw(_graph(("web", "user")), [], []).svg.count("arrowleak") == 1  # the definition only
 
 
 @pytest.mark.parametrize("edges", [[], [("a", "a")], [("a", "b"), ("b", "a")]])
 def test_odd_graphs_can_be_drawn(edges: list[tuple[str, str]]) -> None:
-    assert draw_graph(_graph(*edges), [], []).svg.endswith("</svg>\n")
+    assert _draw(_graph(*edges), [], []).svg.endswith("</svg>\n")
 
 
 def test_quiet_nodes_of_a_large_graph_are_left_out_but_never_the_leak() -> None:
     graph = _graph(*((f"s{i}", f"s{i + 1}") for i in range(80)))
     graph.add_edge("quiet", "quieter", request_bytes=1, response_bytes=0)
-    drawing = draw_graph(graph, [["quieter", "quiet"]], [])
-    assert (drawing.nodes, drawing.hidden) == (MAX_NODES, 83 - MAX_NODES)
+    drawing = _draw(graph, [["quieter", "quiet"]], [])
+    assert (len(drawing.content.kinds), drawing.content.hidden) == (MAX_NODES, 83 - MAX_NODES)
     assert "quieter" in drawing.svg
 
 
 def test_names_are_escaped() -> None:
-    assert "<b>" not in draw_graph(_graph(("<b>x", "y")), [["y", "<b>x"]], []).svg
+    assert "<b>" not in _draw(_graph(("<b>x", "y")), [["y", "<b>x"]], []).svg
+
+
+def test_everything_drawn_lies_within_the_picture() -> None:
+    graph = _graph(("a", "b"), ("b", "c"), ("c", "d"), ("a", "d"), ("a", "c"), ("b", "d"), ("a", "e"), ("e", "d"))
+    svg = _draw(graph, [], []).svg
+    width, height = (float(n) for n in re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())  # type: ignore[union-attr]
+    points = [
+        tuple(map(float, pair))
+        for d in re.findall(r' d="(M[^"zA]*)"', svg)
+        for pair in re.findall(r"([\d.]+),([\d.]+)", d)
+    ]
+    assert len(points) > 20
+    assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
+
+
+def test_probes_and_lookups_are_told_not_drawn_unless_the_leak_used_them() -> None:
+    graph = _graph(("node:n", "a"), ("node:n", "b"), ("a", "b"), ("a", "kube-dns"), ("kube-dns", "outside:resolver"))
+    quiet = graph_content(graph, [], [])
+    assert set(quiet.edges) == {("a", "b"), ("kube-dns", "outside:resolver")}
+    assert quiet.left_out == ("2 probes of nodes", "1 DNS lookup edge")
+    tunnel = graph_content(graph, [["a", "kube-dns", "outside:resolver"]], [])
+    assert set(tunnel.leak) == {("a", "kube-dns"), ("kube-dns", "outside:resolver")}
+    assert ("a", "kube-dns") in tunnel.edges
+
+
+def test_bare_outside_is_whom_the_last_service_talks_to() -> None:
+    graph = _graph(("outside:clients", "web"), ("web", "db"))
+    assert resolve_paths(graph, [["db", "web", "outside"]]) == [["db", "web", "outside:clients"]]
+    graph.add_edge("web", "outside:198.51.100.7", request_bytes=1, response_bytes=0)
+    assert resolve_paths(graph, [["db", "web", "outside"]]) == [["db", "web", "outside:198.51.100.7"]], "unknown first"
+    assert resolve_paths(graph, [["db", "outside"]]) == [["db", "outside"]], "nobody to be seen"
+    assert resolve_paths(None, [["db", "outside:x"]]) == [["db", "outside:x"]]

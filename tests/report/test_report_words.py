@@ -24,24 +24,25 @@ def _verdict(folder: Path, **sample: Any) -> tuple[str, str]:
             {},
             "good",
             "3 of 3 incidents were detected, first alert after 1 min 53 s (median), 188 kB lost before it; "
-            "0 false alerts in 4 h (budget 1 a day).",
+            "0 false alerts in 2 h 57 min of benign traffic (budget 1 a day).",
         ),
         (
             {"incidents": 1, "detected": 1},
             "good",
             "The one incident was detected, first alert after 1 min 53 s, 188 kB lost before it; "
-            "0 false alerts in 4 h (budget 1 a day).",
+            "0 false alerts in 3 h 39 min of benign traffic (budget 1 a day).",
         ),
         (
             {"detected": 1, "false_alerts": 1},
             "warn",
             "1 of 3 incidents was detected, first alert after 1 min 53 s, 188 kB lost before it; "
-            "1 false alert in 4 h (budget 1 a day).",
+            "1 false alert in 2 h 57 min of benign traffic (budget 1 a day).",
         ),
         (
             {"detected": 0},
             "bad",
-            "None of 3 incidents was detected, 6 MB left unseen; 0 false alerts in 4 h (budget 1 a day).",
+            "None of 3 incidents was detected, 6 MB left unseen; "
+            "0 false alerts in 2 h 57 min of benign traffic (budget 1 a day).",
         ),
         ({"incidents": 0}, "quiet", "No leak was staged; 0 false alerts in 4 h (budget 1 a day)."),
     ],

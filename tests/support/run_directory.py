@@ -17,7 +17,7 @@ import numpy as np
 from mimir.files import read_json, sha256, to_json, write_json, write_jsonl, write_text
 from mimir.units import HOUR_S, NS_PER_S
 from tests.support.sample_metrics import sample_metrics
-from tests.support.sample_story import CALLS, LEAK_PATH, Sample, sample_entities, sample_timeline, sample_truth
+from tests.support.sample_story import CALLS, LEAK_PATH, START_S, Sample, sample_entities, sample_timeline, sample_truth
 from tests.support.sample_tables import sample_alerts, sample_edges, sample_scores, write_graphs
 
 __all__ = ["Sample", "build_run_directory", "sample_spec", "update"]
@@ -151,9 +151,14 @@ def _captures(run: Path, sample: Sample) -> None:
     counts = {
         "packets": 1_204_331,
         "bytes": 812_345_678,
-        "copies_removed": {"before_dnat": 402_110, "same_packet": 1_204},
+        "copies_removed": {
+            "service_address": {"packets": 402_110, "bytes": 98_765_432},
+            "interface": {"packets": 0, "bytes": 0},
+        },
         "skipped": {"arp": 212, "stp": 40},
         "dropped": 0,
+        "first_ns": START_S * NS_PER_S,
+        "connections_evicted_early": 3,
     }
     write_json(run / "capture.json", {name: counts for name in sample.recordings})
 

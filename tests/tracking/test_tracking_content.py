@@ -71,7 +71,7 @@ def test_content_of_a_finished_run(finished: Path) -> None:
     assert not run.failed
     assert run.metrics["eval/event_recall"] == 1.0
     assert run.metrics["eval/w10/event_recall"] == 1.0
-    assert run.metrics["capture/test/copies_removed/before_dnat"] == 402_110
+    assert run.metrics["capture/test/copies_removed/service_address/packets"] == 402_110
     assert run.metrics["time/detect"] == 1.5
     assert all(NAME.fullmatch(name) for name in (*run.metrics, *run.params))
     assert run.tags["mimir.signature"] == finished.name[-8:]
