@@ -64,9 +64,3 @@ def lognormal(state: State, log_median: float, sigma: float) -> float:
     if sigma == 0.0:
         return math.exp(log_median)
     return math.exp(log_median + sigma * normal(state))
-
-
-@kernel
-def exponential(state: State, mean: float) -> float:
-    """Waiting time of a Poisson process."""
-    return -mean * math.log(1.0 - uniform(state))

@@ -1,0 +1,99 @@
+"""The validator accepts the shipped applications and finds every kind of mistake, with the key that makes it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from mimir.apps import check_application
+from mimir.spec.app import AppSpec
+from tests.cluster.simulated_samples import CONF, option, toy_app
+
+
+def build(plain: dict[str, Any]) -> AppSpec:
+    return TypeAdapter(AppSpec).validate_python(plain)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in (CONF / "app").glob("*.yaml") if option("app", path.stem)["services"])
+)
+def test_shipped_applications_are_consistent(name: str) -> None:
+    app = build(option("app", name))
+    assert app.name == name
+    assert check_application(app) == []
+
+
+def test_the_toy_is_consistent() -> None:
+    assert check_application(build(toy_app())) == []
+
+
+def replace_call(plain: dict[str, Any], **changes: Any) -> None:
+    plain["services"]["web"]["endpoints"]["buy"]["calls"][0][0].update(changes)
+
+
+def unreached_store(plain: dict[str, Any]) -> None:
+    store = copy.deepcopy(plain["services"]["store"])
+    plain["services"]["vault"] = store
+
+
+def cycle(plain: dict[str, Any]) -> None:
+    plain["services"]["store"]["kind"] = "app"
+    plain["edges"].append({"client": "store", "server": "web", "connection": "per_request", "keep": 0, "idle_s": 0})
+    plain["services"]["store"]["endpoints"]["read"]["calls"] = [[{"to": "web:page", "probability": 1, "count": [1, 1]}]]
+
+
+def endless_trigger(plain: dict[str, Any]) -> None:
+    trigger = {"service": "web", "to": "store:add", "probability": 1, "delay_ms": [0, 1]}
+    plain["services"]["store"]["endpoints"]["add"]["triggers"] = [trigger]
+    replace_call(plain, to="store:add")
+
+
+MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
+    "unknown callee": (lambda p: replace_call(p, to="stor:read"), "buy.calls[0][0].to", "did you mean 'store'?"),
+    "unknown endpoint": (lambda p: replace_call(p, to="store:raed"), "buy.calls[0][0].to", "did you mean 'read'?"),
+    "call without an edge": (lambda p: p["edges"].pop(1), "buy.calls[0][0]", "no edge allows"),
+    "unused edge": (lambda p: p["edges"].append({"client": "web", "server": "web2", "connection": "per_request", "keep": 0,
+                                                 "idle_s": 0}), "app.edges[3].server", "did you mean 'web'?"),
+    "edge no call uses": (lambda p: p["services"]["web"]["endpoints"]["buy"]["calls"].pop(1), "app.edges[2]", "no call"),
+    "store nothing reaches": (unreached_store, "app.services.vault", "not reached"),
+    "cycle": (cycle, "app.edges", "form a cycle"),
+    "endless trigger": (endless_trigger, "app.services", "store:add → store:add"),
+    "probability": (lambda p: replace_call(p, probability=1.5), "buy.calls[0][0].probability", "0 … 1"),
+    "count": (lambda p: replace_call(p, count=[3, 1]), "buy.calls[0][0]", "0 ≤ low ≤ high"),
+    "store as client": (lambda p: p["edges"].append({"client": "store", "server": "payments", "connection": "per_request",
+                                                     "keep": 0, "idle_s": 0}), "app.edges[3]", "no app service"),
+    "pool without room": (lambda p: p["edges"][1].update(keep=0), "app.edges[1]", "keep ≥ 1"),
+    "duplicate edge": (lambda p: p["edges"].append(dict(p["edges"][1])), "app.edges[3]", "repeats web → store"),
+    "unknown collection": (lambda p: p["collections"].pop("things"), "list.response.times", "unknown collection"),
+    "bad size": (lambda p: p["services"]["store"]["endpoints"]["read"].update(request=[0, 0]), "read.request", "median > 0"),
+    "unknown sensitive": (lambda p: p.update(sensitive=["stores"]), "app.sensitive[0]", "did you mean 'store'?"),
+    "entry without node port": (lambda p: p["services"]["web"].update(node_port=None), "web.node_port", "is missing"),
+    "node port": (lambda p: p["services"]["web"].update(node_port=80), "web.node_port", "30000 … 32767"),
+    "external without address": (lambda p: p["services"]["payments"].update(address=None), "payments", "both host and"),
+    "external with a bad address": (lambda p: p["services"]["payments"].update(address="x"), "payments.address", "no address"),
+    "no replicas": (lambda p: p["services"]["web"].update(replicas=0), "web.replicas", "≥ 1"),
+    "port": (lambda p: p["services"]["web"].update(port=0), "web.port", "1 … 65535"),
+    "unknown step": (lambda p: p["users"]["behaviours"]["shop"][0].update(request="pgae"), "behaviours.shop", "'page'"),
+    "mix": (lambda p: p["users"].update(mix={"shop": 0.7}), "app.users.mix", "add up to 1"),
+    "unknown behaviour": (lambda p: p["users"].update(mix={"shp": 1.0}), "app.users.mix", "did you mean 'shop'?"),
+    "no way in": (lambda p: p["edges"].pop(0), "app.edges", "outside → web"),
+    "background edge": (lambda p: p["background"].append({"client": "store", "server": "web", "what": "x", "every_s": 1,
+                                                          "request": [1, 0], "response": [1, 0]}),
+                        "app.background[0]", "no edge allows"),
+    "lookup": (lambda p: p["lookups"].append({"services": ["wbe"], "name": "a.example", "every_s": 0}),
+               "app.lookups[0].services", "did you mean 'web'?"),
+    "reserved name": (lambda p: p["services"].update(outside=p["services"]["store"]), "app.services.outside", "reserved"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_every_mistake_is_found(mistake: str) -> None:
+    plain = toy_app()
+    make, where, text = MISTAKES[mistake]
+    make(plain)
+    found = [str(problem) for problem in check_application(build(plain))]
+    assert any(where in line and text in line for line in found), found
