@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -152,7 +151,7 @@ def test_leaks_take_other_pods_when_there_are_several(tmp_path: Path) -> None:
     order = RecordingOrder("test", START_S, 300, (1, 2), True, tmp_path)
     seen = set()
     for seed in range(20):
-        leak = Leak(replace(spec), Layout(spec.app, spec.cluster), order, [], np.random.SeedSequence(seed))
+        leak = Leak(spec, Layout(spec.app, spec.cluster), order, [], np.random.SeedSequence(seed))
         seen.add(leak._acts[0].pods)
     assert {pods[1] for pods in seen} == {"user-0", "user-1", "user-2"}
     assert {pods[2] for pods in seen} == {"front-end-0", "front-end-1", "front-end-2"}

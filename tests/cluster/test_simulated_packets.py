@@ -203,7 +203,7 @@ def test_wireshark_has_nothing_to_complain_about(leaking: dict[str, Recording]) 
 
 @pytest.mark.skipif(shutil.which("tcpdump") is None, reason="tcpdump is not installed")
 def test_checksums_are_right(benign: Recording) -> None:
-    text = _run("tcpdump", "-nn", "-v", "-c", "3000", "-r", str(benign.captures[0]))
+    text = _run("tcpdump", "-nn", "-vv", "-c", "3000", "-r", str(benign.captures[0]))
     assert text.count("(correct)") > 1000  # only what was captured whole is checked
     assert text.count("[udp sum ok]") > 50
     assert "incorrect" not in text
