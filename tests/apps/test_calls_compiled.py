@@ -42,7 +42,7 @@ def test_one_purchase_of_sock_shop_is_the_published_one() -> None:
     for row in rows:
         stages.setdefault(int(trees.stage[row]), []).append(trees.endpoints[trees.target[row]])
     assert stages == {
-        0: ["user:address", "user:customer", "user:card", "carts:items"],
+        0: ["user:address_of_order", "user:customer_of_order", "user:card_of_order", "carts:items"],
         1: ["payment:authorise"],
         2: ["shipping:ship"],
         3: ["orders-db:insert"],

@@ -163,3 +163,26 @@ def _text(message: bytes) -> bytes:
         labels.append(message[at + 1 : at + 1 + message[at]])
         at += 1 + message[at]
     return b".".join(labels)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"path": ["orders-db", "payment", "outside"], "port": 8443},
+        {"path": ["orders-db", "orders", "front-end", "outside"], "path_class": "allowed_chain", "port": None},
+        {"path": ["carts-db", "carts", "outside"], "bytes_per_message": 100_000},
+        {"path": ["user-db", "user", "front-end", "outside"], "channel": "http_relay", "body": "base64",
+         "path_class": "allowed_chain"},
+    ],
+)  # fmt: skip
+def test_any_path_carries_every_byte(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Pushed, pulled and new hops in one path, over raw TCP and HTTP."""
+    spec = make_spec({"exfiltration": {**SHORT_LEAK, **changes}}, exfiltration="direct")
+    assert spec.cluster.name == "simulated"
+    order = RecordingOrder("test", START_S, 300, (1, 2), True, tmp_path)
+    leak = Leak(spec, Layout(spec.app, spec.cluster), order, [], np.random.SeedSequence(1))
+    packets = np.concatenate([piece for k in range(5) for piece in leak.slice((START_S + 60 * (k + 1)) * NS_PER_S)])
+    (truth,) = leak.ledger()
+    assert truth.bytes_delivered == truth.bytes_intended == 100_000
+    assert truth.sha256_received == truth.sha256_sent
+    assert packets["payload"].sum() > 2 * 100_000 * (len(truth.path) - 1)  # each hop at two places
