@@ -13,7 +13,7 @@ from mimir.spec.compose import config_folder, explain_failure, job_context
 
 
 class Session:
-    """Exit codes: 0 done, 1 failed, 2 the spec is wrong, 3 an expectation was missed (the worst of a sweep: 1, 2, 3)."""
+    """Exit codes: 0 done, 1 failed (or any job of a sweep), 2 the spec is wrong, 3 an expectation was missed."""
 
     def __init__(self, arguments: Sequence[str]):
         self.arguments = tuple(arguments)
@@ -26,8 +26,10 @@ class Session:
         self.entered = True
         from mimir.pipeline.job import run_job
 
-        outcome = run_job(config, job_context())
-        self.exit_code = outcome.exit_code
+        context = job_context()
+        outcome = run_job(config, context)
+        if context.sweep_folder is None:  # the exit code of a sweep comes from all of its jobs, see mimir.pipeline.sweep
+            self.exit_code = outcome.exit_code
         return outcome.objective
 
     def exit(self, main: Callable[[], Any]) -> None:

@@ -23,7 +23,7 @@ def test_sweep_shares_recordings_and_compares(tmp_path: Path, launcher: str) -> 
     assert len(run_directories(tmp_path)) == 4
     records = list((tmp_path / "runs" / ".cache").glob("record-*"))
     assert len(records) == 4  # fit and calibrate once, a test recording for each exfiltration
-    rows = list(csv.DictReader((sweep_folder(tmp_path) / "comparison.csv").open()))
+    rows = list(csv.DictReader((sweep_folder(tmp_path) / "comparison.csv").read_text().splitlines()))
     assert len(rows) == 4
     assert (sweep_folder(tmp_path) / "comparison.html").stat().st_size > 1000
     assert "allowlist" in done.stdout
