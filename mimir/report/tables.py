@@ -218,7 +218,8 @@ def cautions(run: RunFiles) -> list[str]:
             "so this one was not fixed in advance."
         )
     learned = run.detector_state.get("state") or {}
-    return notes + [str(note) for note in learned.get("notes") or []]
+    families = {name: part.get("note") for name, part in learned.items() if isinstance(part, dict)}
+    return notes + [f"{name} is switched off: {note}" for name, note in families.items() if note]
 
 
 def interval_word(run: RunFiles) -> str:

@@ -237,3 +237,22 @@ def test_seconds_are_not_in_the_page(reported: Path) -> None:
     write_json(reported / "status.json", status | {"stages": {"record": {"seconds": 99.0, "reused": True}}})
     build_report(reported)
     assert (reported / "report.html").read_bytes() == before
+
+
+def test_what_switched_itself_off_is_said(tmp_path: Path) -> None:
+    run = build_run_directory(tmp_path, Sample())
+    state = read_json(run / "detector" / "w60" / "state.json")
+    state["state"] |= {"I2": {"note": "no service addresses in the training recording"}, "I3": {"note": ""}}
+    write_json(run / "detector" / "w60" / "state.json", state)
+    status = read_json(run / "status.json")
+    write_json(run / "status.json", status | {"earlier_thresholds": 2})
+    capture = read_json(run / "capture.json")
+    capture["test"] |= {"dropped": 17, "damaged": ["test.pcap: cut off at byte 9"]}
+    write_json(run / "capture.json", capture)
+    build_report(run)
+    page = (run / "report.html").read_text()
+    assert "I2 is switched off: no service addresses in the training recording" in page
+    assert "I3 is switched off" not in page
+    assert "scored under 2 other thresholds before" in page
+    assert "dropped 17 packets of the test recording" in page
+    assert "test.pcap: cut off at byte 9" in page
