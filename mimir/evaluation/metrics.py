@@ -65,40 +65,39 @@ def evaluate(
 ) -> dict[str, Any]:
     """The content of metrics.json.
 
-    `scores` is scores.parquet, `alerts` and `truth` the rows of their files; `truth` None means that no ledger exists
-    (an empty one means that nothing leaked). `thresholds` maps window_s to what calibration says of its threshold
-    (`method`, `extrapolated`, `note`); `edges` is the number of edges scored. Raises MimirError when the files
-    contradict each other.
+    `scores` is scores.parquet, `alerts` and `truth` the rows of their files; `truth` None: no ledger exists (an empty one:
+    nothing leaked). `thresholds` maps window_s to what calibration says (`method`, `extrapolated`, `note`); `edges` is the
+    number of edges scored. Raises MimirError when the files contradict each other.
     """
     lengths = sorted(int(w) for w in scores["window_s"].unique())
     if primary_window_s not in lengths:
-        raise MimirError(f"no window of {primary_window_s} s was scored (scored: {lengths}); "
-                         "the first of detector.windows_s must be among them")  # fmt: skip
+        raise MimirError(
+            f"no window of {primary_window_s} s was scored, the first of detector.windows_s (got: {lengths})"
+        )
     leaks, benign_events = split_ledger(truth or ())
-    windows: dict[str, Any] = {}
-    curves: dict[str, Any] = {}
-    incidents: list[dict[str, Any]] = []
-    for window_s in lengths:
-        rows = scores[scores["window_s"] == window_s]
-        judged = _judge(rows, alerts, leaks, window_s, spec.recovery_s)
-        outcomes = [outcome(leak, judged.start, judged.alert, window_s, judged.alerts) for leak in leaks]
-        windows[str(window_s)] = {
-            "threshold": _threshold(rows, spec, window_s, (thresholds or {}).get(window_s, {})),
-            **_one_length(judged, outcomes, truth is not None, spec, seed),
-            "triggers": _triggers(judged, benign_events, spec.confidence),
-        }
-        curves[str(window_s)] = _curves(judged)
-        incidents += [o.row() for o in outcomes]
-    return {
+    out: dict[str, Any] = {
         "schema": SCHEMA,
         "primary_window_s": primary_window_s,
         "alerts_per_day": spec.alerts_per_day,
         "confidence": spec.confidence,
-        "windows": windows,
-        "incidents": sorted(incidents, key=lambda i: (i["start"], i["incident"], i["window_s"])),
-        "curves": curves,
         "cost": {"windows_scored": len(scores), "edges": edges},
+        "windows": {},
+        "curves": {},
+        "incidents": [],
     }
+    for window_s in lengths:
+        rows = scores[scores["window_s"] == window_s]
+        judged = _judge(rows, alerts, leaks, window_s, spec.recovery_s)
+        outcomes = [outcome(leak, judged.start, judged.alert, window_s, judged.alerts) for leak in leaks]
+        out["windows"][str(window_s)] = {
+            "threshold": _threshold(rows, spec, window_s, (thresholds or {}).get(window_s, {})),
+            **_one_length(judged, outcomes, truth is not None, spec, seed),
+            "triggers": _triggers(judged, benign_events, spec.confidence),
+        }
+        out["curves"][str(window_s)] = _curves(judged)
+        out["incidents"] += [o.row() for o in outcomes]
+    out["incidents"].sort(key=lambda i: (i["start"], i["incident"], i["window_s"]))
+    return out
 
 
 def _judge(
