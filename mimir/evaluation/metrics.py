@@ -75,16 +75,7 @@ def evaluate(
             f"no window of {primary_window_s} s was scored, the first of detector.windows_s (got: {lengths})"
         )
     leaks, benign_events = split_ledger(truth or ())
-    out: dict[str, Any] = {
-        "schema": SCHEMA,
-        "primary_window_s": primary_window_s,
-        "alerts_per_day": spec.alerts_per_day,
-        "confidence": spec.confidence,
-        "cost": {"windows_scored": len(scores), "edges": edges},
-        "windows": {},
-        "curves": {},
-        "incidents": [],
-    }
+    out = _head(spec, primary_window_s, len(scores), edges)
     for window_s in lengths:
         rows = scores[scores["window_s"] == window_s]
         judged = _judge(rows, alerts, leaks, window_s, spec.recovery_s)
@@ -98,6 +89,20 @@ def evaluate(
         out["incidents"] += [o.row() for o in outcomes]
     out["incidents"].sort(key=lambda i: (i["start"], i["incident"], i["window_s"]))
     return out
+
+
+def _head(spec: EvaluationSpec, primary_window_s: int, windows_scored: int, edges: int | None) -> dict[str, Any]:
+    """metrics.json before any window length is judged."""
+    return {
+        "schema": SCHEMA,
+        "primary_window_s": primary_window_s,
+        "alerts_per_day": spec.alerts_per_day,
+        "confidence": spec.confidence,
+        "cost": {"windows_scored": windows_scored, "edges": edges},
+        "windows": {},
+        "curves": {},
+        "incidents": [],
+    }
 
 
 def _judge(
