@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from mimir.errors import EXIT_DONE, EXIT_FAILED, MimirError
 from mimir.spec.schema import TrackingSpec
+from mimir.tracking.content import read_run
+from mimir.tracking.mlflow_store import resolve_uri, ui_command
 from mimir.tracking.mlflow_tracker import MlflowTracker
-
-LIMIT_BYTES = 10_000_000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,34 +22,35 @@ def main(arguments: list[str] | None = None) -> int:
         "upload", help="log run directories to MLflow; those logged before are left as they are"
     )
     upload.add_argument("run_directories", nargs="+", type=Path, metavar="RUN_DIRECTORY")
+    upload.add_argument("--experiment", help="MLflow experiment (default: tracking.experiment of the run)")
     upload.add_argument(
-        "--limit-bytes", type=int, default=LIMIT_BYTES, help="larger files are not copied (default: %(default)s)"
+        "--limit-bytes", type=int, help="larger files are not copied (default: tracking.artifact_limit_bytes)"
     )
     show = commands.add_parser("ui", help="print the command that shows the runs")
     for command in (upload, show):
-        command.add_argument("--experiment", default="mimir", help="MLflow experiment (default: %(default)s)")
         command.add_argument("--uri", help="tracking URI (default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db here)")
     given = parser.parse_args(arguments)
-    limit = getattr(given, "limit_bytes", LIMIT_BYTES)
-    tracker = MlflowTracker(
-        TrackingSpec(name="mlflow", experiment=given.experiment, uri=given.uri, artifact_limit_bytes=limit), Path.cwd()
-    )
     if given.command == "ui":
-        print(tracker.ui_command())
+        print(ui_command(resolve_uri(given.uri, Path.cwd())))
         return EXIT_DONE
-    return _upload(tracker, given.run_directories)
+    changes = {"experiment": given.experiment, "artifact_limit_bytes": given.limit_bytes, "uri": given.uri}
+    return _upload(given.run_directories, {key: value for key, value in changes.items() if value is not None})
 
 
-def _upload(tracker: MlflowTracker, directories: list[Path]) -> int:
-    """Log every directory; one that cannot be logged does not stop the others."""
+def _upload(directories: list[Path], changes: dict[str, Any]) -> int:
+    """Log every directory as its own spec says, but for `changes`; one that cannot be logged does not stop the others."""
     failed = 0
+    where: dict[str | None, None] = {}
     for directory in directories:
         try:
+            tracking = {**read_run(directory).spec["tracking"], **changes, "name": "mlflow"}
+            tracker = MlflowTracker(TrackingSpec(**tracking), Path.cwd())
             print(f"{directory}: run {tracker.log(directory)}")
-        except MimirError as error:
+            where[tracker.where()] = None
+        except (MimirError, ValueError) as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr)
-    print(tracker.where())
+    print(*where, sep="\n")
     return EXIT_FAILED if failed else EXIT_DONE
 
 

@@ -37,7 +37,6 @@ class MlflowTracker:
         self.spec, self.root = spec, root
         self._client: MlflowClient | None = None
         self._experiment = ""
-        self._last: str | None = None
 
     def resolved_uri(self) -> str:
         """Where runs go: tracking.uri, else MLFLOW_TRACKING_URI, else SQLite in mlruns/."""
@@ -48,9 +47,8 @@ class MlflowTracker:
         return ui_command(self.resolved_uri())
 
     def where(self) -> str | None:
-        """Run, URI and the command to look at it."""
-        run = f"run {self._last} in " if self._last else ""
-        return f"mlflow  {run}{self.resolved_uri()}\n        {self.ui_command()}"
+        """URI and the command to look at it."""
+        return f"mlflow  {self.resolved_uri()}\n        {self.ui_command()}"
 
     @without_noise()
     def log(self, run_directory: Path, parent: str | None = None) -> str | None:
@@ -60,10 +58,10 @@ class MlflowTracker:
         outdated = self._earlier(client, run)
         same = [earlier for earlier in outdated if _is_whole(earlier, run)]
         if same:
-            self._last = str(same[0].info.run_id)
+            found = str(same[0].info.run_id)
             if parent and same[0].data.tags.get(NESTED) != parent:
-                client.set_tag(self._last, NESTED, parent)
-            return self._last
+                client.set_tag(found, NESTED, parent)
+            return found
         run_id = self._create(client, run, parent)
         try:
             self._fill(client, run, run_id)
@@ -75,7 +73,6 @@ class MlflowTracker:
         client.set_terminated(run_id, "FAILED" if run.failed else "FINISHED")
         for old in outdated:
             _replace(client, old, run_id)
-        self._last = run_id
         return run_id
 
     @without_noise()
@@ -99,7 +96,6 @@ class MlflowTracker:
         values = {"sweep/runs": len(children), "sweep/failed": failures}
         client.log_batch(parent, metrics=[_metric(name, value) for name, value in values.items()])
         client.set_terminated(parent, "FAILED" if failed else "FINISHED")
-        self._last = parent
 
     def _connect(self) -> MlflowClient:
         if self._client is None:

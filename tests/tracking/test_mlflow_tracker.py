@@ -193,12 +193,10 @@ def test_run_that_was_logged_before_joins_the_sweep(finished: Path, new_tracker:
     assert _client(tracker).get_run(alone).data.tags["mlflow.parentRunId"] == parent
 
 
-def test_user_is_told_where_to_look(finished: Path, new_tracker: NewTracker, tmp_path: Path) -> None:
+def test_user_is_told_where_to_look(new_tracker: NewTracker, tmp_path: Path) -> None:
     tracker = new_tracker()
-    run_id = tracker.log(finished)
     told = tracker.where()
     assert told is not None
-    assert run_id in told
     assert f"sqlite:///{tmp_path}/mlruns/mlflow.db" in told
     assert tracker.ui_command() in told
 
