@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mimir.report.load import RunFiles
-from mimir.report.words import incident_of, plain
+from mimir.report.words import incident_of, plain, recovery_s
 from mimir.units import format_bytes, format_duration, utc
 
 MAX_EPISODES, MAX_REASONS = 25, 8
@@ -36,6 +36,7 @@ class Episode:
     score: str  #: of the strongest alert
     ratio: str  #: that score over the threshold
     truth: str  #: the incident it belongs to, or ""
+    echo: bool  #: that incident was over: the detector was recovering from it, which is neither right nor wrong
     path: list[str]
     pods: list[str]
     technique: str
@@ -79,8 +80,10 @@ def _episode(group: Sequence[dict[str, Any]], run: RunFiles) -> Episode:
     window_s = int(group[0]["window_s"])
     top = max(group, key=lambda alert: (alert["score"], -alert["ts"]))
     reasons = _reasons(group)
-    guilty = [row for alert in group if (row := incident_of(alert, run.incidents(window_s)))]
-    names = list(dict.fromkeys(str(row["incident"]) for row in guilty))
+    names, echo = _incidents(group, run.incidents(window_s), 0), False
+    if not names:
+        names = _incidents(group, run.incidents(window_s), recovery_s(run))
+        echo = bool(names)
     threshold = top.get("threshold") or 0
     return Episode(
         start=utc(group[0]["ts"]),
@@ -90,6 +93,7 @@ def _episode(group: Sequence[dict[str, Any]], run: RunFiles) -> Episode:
         score=plain(top["score"]),
         ratio=f"{top['score'] / threshold:.3g} × threshold" if threshold > 0 else "",
         truth=", ".join(names),
+        echo=echo,
         path=list(top.get("path") or []),
         pods=list(top.get("pods") or []),
         technique=top.get("technique") or "",
@@ -97,6 +101,11 @@ def _episode(group: Sequence[dict[str, Any]], run: RunFiles) -> Episode:
         reasons=reasons[:MAX_REASONS],
         reasons_hidden=max(0, len(reasons) - MAX_REASONS),
     )
+
+
+def _incidents(group: Sequence[Mapping[str, Any]], incidents: Sequence[Mapping[str, Any]], slack_s: float) -> list[str]:
+    found = [incident_of(alert, incidents, slack_s) for alert in group]
+    return list(dict.fromkeys(str(row["incident"]) for row in found if row))
 
 
 def _leaked(group: Sequence[Mapping[str, Any]]) -> str:

@@ -197,14 +197,18 @@ def _poisson_tail(count: int, mean: float) -> float:
 def false_alerts(run: RunFiles) -> list[dict[str, Any]]:
     """Alerts of the primary window length that belong to no incident, nor to the time detectors need to recover from one."""
     mine = [alert for alert in run.alerts if alert["window_s"] == run.primary_s]
-    recovery_s = run.spec.get("evaluation", {}).get("recovery_s", 0)
-    return [alert for alert in mine if incident_of(alert, run.incidents(), recovery_s) is None]
+    return [alert for alert in mine if incident_of(alert, run.incidents(), recovery_s(run)) is None]
+
+
+def recovery_s(run: RunFiles) -> float:
+    """Seconds after an incident in which an alert is neither right nor wrong."""
+    return float((run.spec.get("evaluation") or {}).get("recovery_s") or 0)
 
 
 def incident_of(
-    alert: Mapping[str, Any], incidents: Sequence[Mapping[str, Any]], recovery_s: float = 0
+    alert: Mapping[str, Any], incidents: Sequence[Mapping[str, Any]], slack_s: float = 0
 ) -> Mapping[str, Any] | None:
-    """The incident an alert may belong to: its window overlaps it, or is the one after it (as in mimir.evaluation)."""
+    """The incident an alert may belong to: its window overlaps it, or begins less than a window (or `slack_s`) after it."""
     start, end = alert["ts"], alert["ts"] + alert["window_s"]
-    slack = max(alert["window_s"], recovery_s)
+    slack = max(alert["window_s"], slack_s)
     return next((r for r in incidents if start < r["end"] + slack and r["start"] < end), None)

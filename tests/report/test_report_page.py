@@ -11,6 +11,7 @@ from mimir.report.alerts import MAX_EPISODES, alert_table
 from mimir.report.command import reproduce_command
 from mimir.report.load import load_run
 from mimir.report.theme import PALETTE, inline
+from mimir.report.words import false_alerts
 from tests.support.run_directory import Sample, build_run_directory, sample_spec
 
 SECTIONS = [
@@ -182,6 +183,17 @@ def test_alerts_that_follow_each_other_are_one_episode(tmp_path: Path) -> None:
     first = table.episodes[0]
     assert first.alerts == sum(a["window_s"] == 60 for a in alerts) // 2
     assert [reason.count for reason in first.reasons] == [first.alerts, first.alerts]
+
+
+def test_alert_just_after_an_incident_is_neither_right_nor_wrong(tmp_path: Path) -> None:
+    run = build_run_directory(tmp_path, Sample(incidents=1, detected=1))
+    alerts = read_jsonl(run / "alerts.jsonl")
+    end = int(load_run(run).incidents()[0]["end"]) // 60 * 60
+    late = [alerts[0] | {"ts": end + 240, "window_s": 60}, alerts[0] | {"ts": end + 600, "window_s": 60}]
+    write_jsonl(run / "alerts.jsonl", late)
+    files = load_run(run)
+    assert [(e.truth, e.echo) for e in alert_table(files).episodes] == [("i1", True), ("", False)]
+    assert len(false_alerts(files)) == 1
 
 
 def test_command_repeats_the_run() -> None:

@@ -121,6 +121,7 @@ def sample_spec(sample: Sample) -> dict[str, Any]:
             "confidence": 0.95,
             "bootstrap_resamples": 200,
             "block_s": HOUR_S,
+            "recovery_s": 300,
             "expect": {},
         },
         "tracking": {"name": "mlflow", "experiment": "mimir", "uri": None, "artifact_limit_bytes": 50_000_000},
