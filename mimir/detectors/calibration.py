@@ -20,6 +20,7 @@ TAIL_SCORES, TAIL_SHARE_MAX = 20, 0.25  #: … more of them in a short recording
 MIN_PEAKS = 4  #: separate peaks below which no tail is fitted
 SHAPE_LOW, SHAPE_HIGH = -0.2, 0.5  #: range of the shape ξ; outside it a short sample is not to be trusted
 SHAPE_PRIOR = 20.0  #: peaks' worth of belief in ξ = 0 (exponential tail)
+SCALE_PRIOR = 5.0  #: peaks' worth of belief in the scale
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,8 @@ def pareto_moments(excess: NDArray[np.float64]) -> tuple[float, float]:
     """Shape ξ and scale of a generalised Pareto distribution for excesses > 0.
 
     Probability-weighted moments (Hosking & Wallis 1987), ξ drawn towards 0 and clipped because samples are short, then
-    raised by 1/k: with k peaks the predictive tail of an exponential sample is Pareto with shape 1/k, which is what
-    an alarm level must be taken from if the realised rate is to be right on average.
+    raised by about 1/k: with k peaks the predictive tail of an exponential sample is Pareto with shape 1/k, and that is
+    where an alarm level must be taken from if the realised rate is to be right on average.
     """
     x, k = np.sort(excess), len(excess)
     mean = float(x.mean())
@@ -161,4 +162,4 @@ def pareto_moments(excess: NDArray[np.float64]) -> tuple[float, float]:
     raw = 2 - mean / max(mean - 2 * weighted, 1e-12)
     shape = float(np.clip(raw, -1.0, 1.0)) * k / (k + SHAPE_PRIOR)
     shape = float(np.clip(shape, SHAPE_LOW, SHAPE_HIGH))
-    return shape + 1 / k, mean * (1 - shape)
+    return shape + 1 / (k + SCALE_PRIOR), mean * (1 - shape)

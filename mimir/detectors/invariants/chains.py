@@ -22,7 +22,7 @@ SHRINK = 30.0  #: windows' worth of belief that residuals of different edges are
 RECENT = 5  #: the last 1/RECENT of K windows must still show …
 STILL = 2.0  #: … 1/STILL of the mean excess, or the leak counts as over
 CLIP = 6.0  #: statistics further from their median than this are cut before their scatter is taken
-POOLED = 8.0  #: independent stretches' worth of belief in the scale common to all tests
+POOLED = 20.0  #: independent stretches' worth of belief in the scale common to all tests
 
 
 class Test(NamedTuple):

@@ -20,6 +20,7 @@ from mimir.units import format_bytes
 Array = NDArray[np.float64]
 
 MOST_UNMEDIATED = 0.5  #: edges that bypass the service address with more of their bytes than this are not judged
+TOLERATED_BYTES = 5_000.0  #: a window: a connection whose first packets were missed looks unmediated
 OFF = "I2 is off: the training recording never showed a service address (the network plug-in hides it)"
 
 
@@ -43,7 +44,7 @@ class Mediation:
         self._edges = tuple(k for k, j in zip(columns.keys, judged, strict=True) if j)
         self._share = share[judged]
         over = past[:, judged] - self._share * total[:, judged]
-        self._amount = np.maximum(over.max(axis=0), 0.0) if len(benign) else np.zeros(len(self._edges))
+        self._amount = np.maximum(over.max(axis=0, initial=0.0), TOLERATED_BYTES)
         self.note = "" if self._edges else OFF
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
+from scipy.special import stdtr
 
 Array = NDArray[np.float64]
 
@@ -12,15 +12,16 @@ KNEE = 1.5  #: the body below is taken as it is; the tail above is stretched
 NORMAL_EXCESS = 0.439  #: mean excess of a standard normal over KNEE
 PRIOR_PEAKS = 5.0  #: peaks' worth of belief in a normal tail
 LOWEST = -4.0  #: what a window with too little traffic may count for
-BEND = 4.0  #: surprise (−log₁₀ p) above which it is compressed
-BYTES_SLOPE, BYTES_UNIT = 4.0, 50.0  #: surprise per decade of unexplained bytes, and where the first decade begins
+SMALLEST_P = 1e-250
+BEND = 8.0  #: surprise (−log₁₀ p) above which it is compressed
+BYTES_BASE, BYTES_SLOPE, BYTES_UNIT = 3.0, 4.0, 50.0  #: surprise of any, more per decade, first decade in bytes
 
 
-def stretch(benign: Array) -> Array:
+def stretch(benign: Array, unit: Array) -> Array:
     """(T, M) benign standardised residuals → (M,) factors ≥ 1 by which the upper tail exceeds a normal one.
 
     The larger of two estimates: mean excess over KNEE (few peaks are drawn towards normal), and the largest value
-    against the largest to be expected among T normal ones. A legitimate burst seen in training is thereby no alarm later.
+    against the largest to be expected among T normal ones. A legitimate burst seen in training is no alarm later.
     """
     if not benign.size:
         return np.ones(benign.shape[1])
@@ -28,28 +29,28 @@ def stretch(benign: Array) -> Array:
     peaks = (benign > KNEE).sum(axis=0)
     mean_excess = (over.sum(axis=0) + PRIOR_PEAKS * NORMAL_EXCESS) / (peaks + PRIOR_PEAKS)
     expected = max(float(np.sqrt(2 * np.log(max(len(benign), 3)))) - 0.3, KNEE + 0.5)
-    largest = over.max(axis=0) / np.expm1(expected - KNEE)
+    largest = over.max(axis=0) / (unit * np.expm1((expected - KNEE) / unit))
     return np.asarray(np.maximum(1.0, np.maximum(mean_excess / NORMAL_EXCESS, largest)))
 
 
-def normal_equivalent(residual: Array, factor: Array) -> Array:
-    """Standardised residuals; above KNEE they count logarithmically (one burst is weak evidence), below at least LOWEST."""
-    tail = KNEE + np.log1p(np.maximum(residual - KNEE, 0.0) / factor)
+def normal_equivalent(residual: Array, factor: Array, unit: Array) -> Array:
+    """Standardised residuals; above KNEE they count logarithmically (a burst is weak evidence), below at least LOWEST.
+
+    `unit` (M,) is how far above KNEE the logarithm takes hold.
+    """
+    tail = KNEE + unit * np.log1p(np.maximum(residual - KNEE, 0.0) / (unit * factor))
     return np.asarray(np.maximum(np.minimum(residual, tail), LOWEST))
 
 
-def surprise(normal: Array, tests: float) -> Array:
-    """−log₁₀ of the Šidák-corrected p-value of the largest of `tests` normal statistics; ≥ 0 and finite.
+def surprise(statistic: Array, freedom: Array | float) -> Array:
+    """−log₁₀ of the p-value of a standardised statistic whose scale was estimated with `freedom` degrees of freedom.
 
-    >>> [round(float(s), 1) for s in surprise(np.array([0.0, 3.0, 5.0]), 10)]
-    [0.0, 1.9, 5.5]
+    Student's t, because a scale learned from few stretches of a recording is itself uncertain. ≥ 0 and finite.
+
+    >>> [round(float(s), 1) for s in surprise(np.array([0.0, 3.0, 5.0]), 30.0)]
+    [0.3, 2.6, 4.6]
     """
-    log_p = log_ndtr(-normal)
-    # log(1 − (1 − p)^m), stable for tiny p
-    small = log_p < -30
-    p = np.exp(np.where(small, -1.0, log_p))
-    exact = np.log(np.maximum(-np.expm1(tests * np.log1p(-np.minimum(p, 1 - 1e-16))), 1e-300))
-    return np.maximum(-np.where(small, log_p + np.log(tests), exact) / np.log(10), 0.0)
+    return np.asarray(-np.log10(np.maximum(stdtr(freedom, -statistic), SMALLEST_P)))
 
 
 def bend(value: Array) -> Array:
@@ -63,4 +64,4 @@ def surprise_of_bytes(excess: Array) -> Array:
     There is no benign spread to take a p-value from; the scale is set so that a complete exchange of messages stands
     out and a lone probe packet does not. The logarithm keeps one benign novelty from raising the threshold out of reach.
     """
-    return np.asarray(BYTES_SLOPE * np.log10(1 + excess / BYTES_UNIT))
+    return np.asarray(np.where(excess > 0, BYTES_BASE + BYTES_SLOPE * np.log10(1 + excess / BYTES_UNIT), 0.0))

@@ -20,6 +20,7 @@ from mimir.flows.edges import EdgeKey, EdgeSeries, Window
 Array = NDArray[np.float64]
 
 MOST_HOPS, MOST_CHAINS = 4, 100
+BYTES_UNIT, COUNT_UNIT = 1.0, 2.5  #: σ above the knee where residuals begin to count logarithmically: sizes burst, counts do not
 CHAIN_SHARE = 0.9  #: of the error allowance given to chains from a sensitive store; the rest is for single edges
 
 
@@ -48,7 +49,8 @@ class Volume:
         self.invariants: list[tg.Invariant] = []
         self.tests: list[chains.Test] = []
         self.lengths: tuple[int, ...] = (1,)
-        self._stretch = self._corrections = np.zeros(0)
+        self._stretch = self._price = self._unit = np.zeros(0)
+        self._freedom = np.ones(1)
         self.correlation = np.zeros((0, 0))
         self._location = self.scale = np.zeros((0, 1))
         self._last: tuple[EdgeSeries, Evidence] | None = None
@@ -64,10 +66,12 @@ class Volume:
         counts = tg.Counts(benign, self.keys, self.dns)
         self.invariants, held_out = tg.fit_invariants(counts, self.keys, self.dns, self.paths, self.lags, self.ridge)
         self._make_tests()
-        self._stretch = tails.stretch(held_out)
-        normal = tails.normal_equivalent(held_out, self._stretch)
+        self._stretch = tails.stretch(held_out, self._unit)
+        normal = tails.normal_equivalent(held_out, self._stretch, self._unit)
         self.correlation = chains.correlation(normal)
         residuals = tg.residuals_of(self.invariants, counts)
+        stretches = len(benign) / np.array(self.lengths, dtype=np.float64)
+        self._freedom = stretches + chains.POOLED
         scatter = [chains.scatter(v) for v in self._statistics(normal, residuals)]
         group = (
             np.array([(tg.KINDS.index(t.kind), t.chain >= 0) for t in self.tests]) @ [2, 1]
@@ -76,16 +80,18 @@ class Volume:
         )
         self._location = np.array([s[0] for s in scatter]).reshape(-1, len(self.lengths))
         spread = np.array([s[1] for s in scatter]).reshape(-1, len(self.lengths))
-        self.scale = chains.pooled_scale(spread, len(benign) / np.array(self.lengths, dtype=np.float64), group)
+        self.scale = chains.pooled_scale(spread, stretches, group)
         return self
 
     def _make_tests(self) -> None:
+        counts = np.array([i.target.kind == tg.COUNT for i in self.invariants], dtype=bool)
+        self._unit = np.where(counts, COUNT_UNIT, BYTES_UNIT)
         self.tests = chains.tests_of([i.target for i in self.invariants], self.dns.tolist(), self.paths)
         on_chain = np.array([test.chain >= 0 for test in self.tests], dtype=bool)
         share = CHAIN_SHARE if on_chain.any() else 0.0
-        # a test with share w of the allowance is corrected as one of 1/w
         chain, edge = share / max(on_chain.sum(), 1), (1 - share) / max((~on_chain).sum(), 1)
-        self._corrections = len(self.lengths) / np.where(on_chain, chain, edge)
+        # weighted Bonferroni, less the constant that all tests share
+        self._price = np.where(on_chain, 0.0, np.log10(chain / edge) if on_chain.any() else 0.0)
 
     def _statistics(self, normal: Array, residuals: tg.Residuals) -> list[Array]:
         """Per test the (T, K) statistics before standardisation."""
@@ -98,7 +104,7 @@ class Volume:
         if self._last is not None and self._last[0] is windows:
             return self._last[1]
         residuals = tg.residuals_of(self.invariants, tg.Counts(windows, self.keys, self.dns))
-        normal = tails.normal_equivalent(residuals.standard, self._stretch)
+        normal = tails.normal_equivalent(residuals.standard, self._stretch, self._unit)
         out = Evidence(residuals, normal, *self._strongest(normal, residuals))
         self._last = (windows, out)
         return out
@@ -106,15 +112,12 @@ class Volume:
     def _strongest(self, normal: Array, residuals: tg.Residuals) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
         count = len(normal)
         best, test, length = np.zeros(count), np.zeros(count, np.int64), np.ones(count, np.int64)
-        top = np.full(count, -np.inf)
         for n, values in enumerate(self._statistics(normal, residuals)):
-            z = (values - self._location[n]) / self.scale[n]
-            longest = z.argmax(axis=1)
-            z = np.take_along_axis(z, longest[:, None], axis=1)[:, 0]
-            surprise = tails.surprise(z, float(self._corrections[n]))
-            # where no test is surprised, the largest statistic still orders them
-            better = (surprise > best) | ((surprise == best) & (z > top))
-            best, top = np.where(better, surprise, best), np.where(better, z, top)
+            surprise = tails.surprise((values - self._location[n]) / self.scale[n], self._freedom) - self._price[n]
+            longest = surprise.argmax(axis=1)
+            surprise = np.take_along_axis(surprise, longest[:, None], axis=1)[:, 0]
+            better = surprise > best
+            best = np.where(better, surprise, best)
             test, length = np.where(better, n, test), np.where(better, np.array(self.lengths)[longest], length)
         return tails.bend(best), test, length
 
@@ -127,7 +130,7 @@ class Volume:
             strongest[:, edge] = np.maximum(strongest[:, edge], evidence.normal[:, m])
         per_edge = np.zeros((len(windows), len(columns.keys)))
         where = place(columns.keys, self.keys)
-        per_edge[:, where >= 0] = tails.bend(tails.surprise(strongest[:, where[where >= 0]], 1.0))
+        per_edge[:, where >= 0] = tails.bend(tails.surprise(strongest[:, where[where >= 0]], self._freedom[0]))
         return evidence.surprise, columns.spread(per_edge, total_bytes(windows))
 
     def reasons(self, window: Window) -> list[Reason]:
@@ -140,7 +143,7 @@ class Volume:
             "edges": keys_to_json(self.keys), "dns": self.dns, "lengths": list(self.lengths),
             "paths": [[list(p.nodes), [[h.edge, h.reply] for h in p.hops]] for p in self.paths],
             "invariants": tg.to_state(self.invariants), "stretch": self._stretch, "correlation": self.correlation,
-            "location": self._location, "scale": self.scale,
+            "location": self._location, "scale": self.scale, "freedom": self._freedom,
         }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any]) -> Self:
@@ -153,6 +156,7 @@ class Volume:
         self.invariants = tg.from_state(state["invariants"])
         self._stretch, self.correlation = np.asarray(state["stretch"]), np.asarray(state["correlation"])
         self._location, self.scale = np.asarray(state["location"]), np.asarray(state["scale"])
+        self._freedom = np.asarray(state["freedom"])
         self._make_tests()
         self._last = None
         return self
