@@ -1,4 +1,4 @@
-"""The application model: an application is a YAML file of services, endpoints, call trees, sizes, ports and allowed edges."""
+"""The application model: an application is a YAML file of services, endpoints, call trees, sizes and allowed edges."""
 
 from mimir.apps.check import check_application
 from mimir.apps.graph import allowed_edges, service_order

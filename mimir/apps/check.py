@@ -162,7 +162,7 @@ def _reached(app: AppSpec) -> Iterator[Problem]:
     for name in app.services:
         if name not in reached:
             yield Problem(f"app.services.{name}", f"is not reached from {app.users.entry} by any call",
-                          next=f"call it from an endpoint of a reached service ({', '.join(sorted(reached & set(app.services)))})")  # fmt: skip
+                          next=f"call it from an endpoint of {', '.join(sorted(reached & set(app.services)))}")  # fmt: skip
     for number, edge in enumerate(app.edges):
         if (edge.client, edge.server) not in used:
             yield Problem(

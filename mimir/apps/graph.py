@@ -10,7 +10,7 @@ from mimir.spec.app import AppSpec, CallSpec, TriggerSpec
 
 
 class Use(NamedTuple):
-    """A call or trigger of the model: what causes it, who opens the connection, what is called, where the YAML says so."""
+    """A call or trigger of the model: where it stands, what causes it, who opens the connection, what is called."""
 
     where: str
     cause: str  # `service:endpoint`
@@ -48,7 +48,7 @@ def allowed_edges(app: AppSpec) -> frozenset[tuple[str, str]]:
 
 
 def service_order(app: AppSpec) -> list[str]:
-    """Services so that each one comes after all services that call it. Raises graphlib.CycleError when there is a cycle."""
+    """Services, each after all services that call it. Raises graphlib.CycleError when there is a cycle."""
     callers: dict[str, set[str]] = {name: set() for name in app.services}
     for client, server in sorted(allowed_edges(app)):
         if client in callers and server in callers:

@@ -16,7 +16,8 @@ from mimir.spec.load import LoadSpec
 class Programs:
     """Steps of all behaviours, one after the other (S rows); behaviour `b` is rows `first[b] … first[b + 1] - 1`.
 
-    At step `i`, with probability `leave[i]` go on at `jump[i]` (a row, or the end of the behaviour); otherwise wait and request.
+    At step `i`, with probability `leave[i]` go on at `jump[i]` (a row, or the end of the behaviour); otherwise wait and
+    request.
     """
 
     behaviours: tuple[str, ...]
@@ -44,8 +45,8 @@ class Programs:
 def compile_behaviours(app: AppSpec) -> Programs:
     """Programs of a checked application's users.
 
-    A repetition of [low, high] is unrolled `high` times; before pass k (counted from 0, k ≥ low) it is left with probability
-    1 / (high − k + 1), which makes every number of passes from low to high equally likely.
+    A repetition of [low, high] is unrolled `high` times; before pass k (counted from 0, k ≥ low) it is left with
+    probability 1 / (high − k + 1), which makes every number of passes from low to high equally likely.
     """
     endpoints = {name: i for i, name in enumerate(app.services[app.users.entry].endpoints)}
     first = [0]

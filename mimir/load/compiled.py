@@ -25,8 +25,8 @@ def _digest(folder: Path) -> str:
 def kernel(function: F) -> F:
     """Compile on the first call, release the interpreter lock, keep the machine code on disk.
 
-    numba looks at the function's own file only to decide whether cached code is current; here its stamp is widened to all
-    files the function may inline. Where no cache folder can be written, the function is compiled in every process.
+    numba looks at the function's own file only to decide whether cached code is current; here its stamp is widened to
+    all files the function may inline. Where no cache folder can be written, the function is compiled in every process.
     """
     try:
         compiled: Any = njit(cache=True, nogil=True, error_model="numpy")(function)

@@ -37,7 +37,7 @@ class Population:
     def __init__(
         self, app: AppSpec, load: LoadSpec, start_ns: int, response_s: NDArray[np.float64], seed: np.random.SeedSequence
     ):
-        """`response_s` is what an endpoint of the entry service usually takes; users wait that long before their pause."""
+        """`response_s` is what each endpoint of the entry service usually takes; users wait that long, then pause."""
         self._load, self._start_ns, self._now_ns = load, start_ns, start_ns
         programs = compile_behaviours(app)
         self._steps = (programs.first, programs.wait_s * NS_PER_S, programs.request, programs.leave, programs.jump)

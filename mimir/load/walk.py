@@ -1,6 +1,6 @@
 """Users walking through their behaviours: the compiled loop behind `mimir.load.population`.
 
-`users` is (slots, 3): time of the next request in ns, its step (ABSENT: nobody there), end of the behaviour (a step number).
+`users` is (slots, 3): time of the next request in ns, its step (ABSENT: nobody there), the step where the behaviour ends.
 `steps` are the columns of `Programs` with waits in ns: first, wait, request, leave, jump.
 """
 
@@ -103,8 +103,8 @@ def walk(
 ) -> Ints:
     """Requests of [span[0], span[1]) of a recording that began at span[2], user by user within each tick.
 
-    `wanted` is the number of users at each tick; `times` are the pause between behaviours and the usual response times (ns).
-    Returns (R, 4): time, user slot, endpoint, 1 where the session ends.
+    `wanted` is the number of users at each tick; `times` are the pause between behaviours and the usual response times
+    (ns). Returns (R, 4): time, user slot, endpoint, 1 where the session ends.
     """
     out = np.empty((1024, 4), dtype=np.int64)
     used = 0
@@ -137,7 +137,7 @@ def walk(
 
 @kernel
 def _act(user: Ints, row: Ints, slot: int, steps: Steps, response: Floats, speed: float, random: State) -> bool:
-    """Write the user's request into `row` and move on; true when the behaviour ended, the time is then that of its end."""
+    """Write the user's request into `row` and move on; true when the behaviour ended (TIME is then its end)."""
     step = user[STEP]
     endpoint = steps[2][step]
     following = _seek(step + 1, user[STOP], steps, random)

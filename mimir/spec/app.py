@@ -1,4 +1,4 @@
-"""Types of conf/app/*.yaml: the application model. Values and their sources stand in the YAML; nothing here has a default.
+"""Types of conf/app/*.yaml: the application model. Values and their sources stand in the YAML; there are no defaults.
 
 A pair `[median, sigma]` is a log-normal: median in the unit of the key, sigma the standard deviation of its logarithm.
 A pair `[low, high]` is uniform, both ends included. `service:endpoint` names an endpoint of another service.
@@ -28,7 +28,7 @@ class CallSpec:
 
 @pydantic_dataclass(frozen=True, config=STRICT)
 class TriggerSpec:
-    """Work another service starts on its own because of a call: `service` calls `to` after a delay (a queue's consumer)."""
+    """Work another service starts because of a call: `service` calls `to` after a delay (a queue's consumer)."""
 
     service: str
     to: str

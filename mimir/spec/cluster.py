@@ -14,7 +14,7 @@ STRICT = ConfigDict(extra="forbid")
 
 @pydantic_dataclass(frozen=True, config=STRICT)
 class AddressesSpec:
-    """Addresses of the simulated node: networks in CIDR notation, single addresses, and the node's outside interface."""
+    """Addresses of the simulated node: networks in CIDR notation, single addresses."""
 
     node: str
     pods: str

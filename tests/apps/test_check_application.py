@@ -31,8 +31,18 @@ def test_the_toy_is_consistent() -> None:
     assert check_application(build(toy_app())) == []
 
 
+def buy(plain: dict[str, Any]) -> dict[str, Any]:
+    endpoint: dict[str, Any] = plain["services"]["web"]["endpoints"]["buy"]
+    return endpoint
+
+
 def replace_call(plain: dict[str, Any], **changes: Any) -> None:
-    plain["services"]["web"]["endpoints"]["buy"]["calls"][0][0].update(changes)
+    buy(plain)["calls"][0][0].update(changes)
+
+
+def add_edge(plain: dict[str, Any], client: str, server: str) -> None:
+    edge = {"client": client, "server": server, "connection": "per_request", "keep": 0, "idle_s": 0}
+    plain["edges"].append(edge)
 
 
 def unreached_store(plain: dict[str, Any]) -> None:
@@ -56,25 +66,23 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
     "unknown callee": (lambda p: replace_call(p, to="stor:read"), "buy.calls[0][0].to", "did you mean 'store'?"),
     "unknown endpoint": (lambda p: replace_call(p, to="store:raed"), "buy.calls[0][0].to", "did you mean 'read'?"),
     "call without an edge": (lambda p: p["edges"].pop(1), "buy.calls[0][0]", "no edge allows"),
-    "unused edge": (lambda p: p["edges"].append({"client": "web", "server": "web2", "connection": "per_request", "keep": 0,
-                                                 "idle_s": 0}), "app.edges[3].server", "did you mean 'web'?"),
-    "edge no call uses": (lambda p: p["services"]["web"]["endpoints"]["buy"]["calls"].pop(1), "app.edges[2]", "no call"),
+    "unused edge": (lambda p: add_edge(p, "web", "web2"), "app.edges[3].server", "did you mean 'web'?"),
+    "edge no call uses": (lambda p: buy(p)["calls"].pop(1), "app.edges[2]", "no call"),
     "store nothing reaches": (unreached_store, "app.services.vault", "not reached"),
     "cycle": (cycle, "app.edges", "form a cycle"),
     "endless trigger": (endless_trigger, "app.services", "store:add → store:add"),
     "probability": (lambda p: replace_call(p, probability=1.5), "buy.calls[0][0].probability", "0 … 1"),
     "count": (lambda p: replace_call(p, count=[3, 1]), "buy.calls[0][0]", "0 ≤ low ≤ high"),
-    "store as client": (lambda p: p["edges"].append({"client": "store", "server": "payments", "connection": "per_request",
-                                                     "keep": 0, "idle_s": 0}), "app.edges[3]", "no app service"),
+    "store as client": (lambda p: add_edge(p, "store", "payments"), "app.edges[3]", "no app service"),
     "pool without room": (lambda p: p["edges"][1].update(keep=0), "app.edges[1]", "keep ≥ 1"),
     "duplicate edge": (lambda p: p["edges"].append(dict(p["edges"][1])), "app.edges[3]", "repeats web → store"),
     "unknown collection": (lambda p: p["collections"].pop("things"), "list.response.times", "unknown collection"),
-    "bad size": (lambda p: p["services"]["store"]["endpoints"]["read"].update(request=[0, 0]), "read.request", "median > 0"),
+    "bad size": (lambda p: buy(p).update(request=[0, 0]), "buy.request", "median > 0"),
     "unknown sensitive": (lambda p: p.update(sensitive=["stores"]), "app.sensitive[0]", "did you mean 'store'?"),
     "entry without node port": (lambda p: p["services"]["web"].update(node_port=None), "web.node_port", "is missing"),
     "node port": (lambda p: p["services"]["web"].update(node_port=80), "web.node_port", "30000 … 32767"),
     "external without address": (lambda p: p["services"]["payments"].update(address=None), "payments", "both host and"),
-    "external with a bad address": (lambda p: p["services"]["payments"].update(address="x"), "payments.address", "no address"),
+    "external address": (lambda p: p["services"]["payments"].update(address="x"), "payments.address", "no address"),
     "no replicas": (lambda p: p["services"]["web"].update(replicas=0), "web.replicas", "≥ 1"),
     "port": (lambda p: p["services"]["web"].update(port=0), "web.port", "1 … 65535"),
     "unknown step": (lambda p: p["users"]["behaviours"]["shop"][0].update(request="pgae"), "behaviours.shop", "'page'"),
@@ -86,7 +94,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
                         "app.background[0]", "no edge allows"),
     "lookup": (lambda p: p["lookups"].append({"services": ["wbe"], "name": "a.example", "every_s": 0}),
                "app.lookups[0].services", "did you mean 'web'?"),
-    "reserved name": (lambda p: p["services"].update(outside=p["services"]["store"]), "app.services.outside", "reserved"),
+    "reserved name": (lambda p: p["services"].update(outside=p["services"]["store"]), "services.outside", "reserved"),
 }  # fmt: skip
 
 

@@ -105,8 +105,8 @@ def toy_app() -> dict[str, Any]:
         return {"to": to, "probability": probability, "count": list(count)}
 
     def service(kind: str, port: int, endpoints: dict[str, Any], **more: Any) -> dict[str, Any]:
-        usual = {"protocol": "http", "replicas": 1, "target_port": port, "node_port": None, "host": None, "address": None,
-                 "probe": None, "dns_cache_s": 0}  # fmt: skip
+        usual = {"protocol": "http", "replicas": 1, "target_port": port, "node_port": None, "host": None,
+                 "address": None, "probe": None, "dns_cache_s": 0}  # fmt: skip
         return {**usual, "kind": kind, "port": port, "endpoints": endpoints, **more}
 
     def edge(

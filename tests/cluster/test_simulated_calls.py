@@ -55,7 +55,7 @@ def test_tree_sizes_and_times_of_one_request() -> None:
     assert calls[:, REQUEST].tolist() == [100] * 5
     own, carried = 200, 1000 + 1000 + 50 * 10 + 300
     assert calls[:, RESPONSE].tolist() == [own + carried // 2, 1000, 1000, 500, 300]
-    # first stage: two reads one after the other (2 × (2 + 1) ms) beside the list (2 + 1 ms); second: 3 + 1 ms; own time 1 ms
+    # first stage: two reads in a row (2 × (2 + 1) ms) beside the list (2 + 1 ms); second: 3 + 1 ms; own time 1 ms
     assert calls[0, DURATION] == pytest.approx((1 + 6 + 4) * MS, abs=10)
     start = calls[:, START] - 10**9
     third = MS / 3

@@ -54,7 +54,7 @@ def test_counts_agree_with_the_file(benign: Recording, benign_packets: Packets) 
 
 
 def test_sequence_numbers_account_for_every_byte(benign_packets: Packets) -> None:
-    """In each direction at each place the next sequence number is the last one plus the payload (SYN and FIN count one)."""
+    """In each direction at each place the next sequence number is the last plus the payload (SYN and FIN count one)."""
     p, whole = benign_packets, 0
     for rows in directions(p).values():
         flags, seq = p["tcp_flags"][rows], p["tcp_seq"][rows].astype(np.int64)

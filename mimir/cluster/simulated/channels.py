@@ -34,10 +34,10 @@ _SERVICE_WAIT_NS, _HOST_WAIT_NS = 1_300_000, 70_000_000  # for an answer about a
 
 @dataclass
 class Line:
-    """A channel and the state of its connections; `service` is the server's name, `clients` the pods that are client rows."""
+    """A channel and the state of its connections."""
 
     channel: Channel
-    service: str
+    service: str  # name of the server
     pods: tuple[int, ...]  # numbers of the client pods in Layout.pods; empty for users and the node
     pools: Rows
     ports: Ints
@@ -96,14 +96,14 @@ class Channels:
         lookup = lookup and client in app.services
         cache_ns = int(app.services[client].dns_cache_s * 1e9) if lookup else 0
         name = self._names.number(self._layout.host(server), clients[0].namespace) if lookup else -1
-        external = spec.kind == "external"
+        external, address = spec.kind == "external", self._layout.service_ip[server]
         wait_ns = _HOST_WAIT_NS if external else _SERVICE_WAIT_NS
         set_up = _SETUP_NS + (wait_ns if cache_ns == 0 and name >= 0 else 0)
         return self._line(
             server, clients,
             policy=policy, keep=keep, idle_ns=idle_ns, client_closes=client_closes,
             overhead_ns=set_up if policy == PER_REQUEST else _REUSE_NS,
-            **(self._beyond(self._layout.service_ip[server]) if external else self._pods(server, self._layout.service_ip[server])),
+            **(self._beyond(address) if external else self._pods(server, address)),
             service_port=spec.port, target_port=spec.port if external else spec.target_port,
             name=name, name_cache_ns=cache_ns, name_wait_ns=wait_ns,
         )  # fmt: skip
@@ -115,7 +115,8 @@ class Channels:
         return self._line(
             server, [],
             policy=policy, keep=keep, idle_ns=idle_ns, client_closes=0, overhead_ns=0,
-            client_ip=np.array(addresses), client_if=np.full(count, NODE_IF), client_turn=self._lognormal_ms(rtt_ms, count),
+            client_ip=np.array(addresses), client_if=np.full(count, NODE_IF),
+            client_turn=self._lognormal_ms(rtt_ms, count),
             **self._pods(server, self._layout.number("node")), service_port=spec.node_port or spec.port,
             target_port=spec.target_port, client_loss=NO_LOSS, server_loss=LOST_BEYOND,
         )  # fmt: skip
@@ -139,7 +140,8 @@ class Channels:
         """kube-dns → the API server on the node: seen beside the pods only, under the service address."""
         return self._line(
             "kubernetes", self._layout.pods_of(KUBE_DNS), policy=SHARED, keep=1,
-            server_ip=np.array([self._layout.number("node")]), server_if=np.array([-1]), server_turn=np.zeros(1, dtype=np.int64),
+            server_ip=np.array([self._layout.number("node")]), server_if=np.array([-1]),
+            server_turn=np.zeros(1, dtype=np.int64),
             service_ip=self._layout.number("api_service"), service_port=API_PORT, target_port=API_PORT,
             client_loss=NO_LOSS, server_loss=NO_LOSS,
         )  # fmt: skip
@@ -172,7 +174,8 @@ class Channels:
         usual: dict[str, object] = {
             "policy": KEPT, "keep": 0, "idle_ns": 0, "overhead_ns": _REUSE_NS, "service_ip": 0, "masquerade_ip": 0,
             "client_ip": np.array([p.ip for p in clients]), "client_if": np.array([p.ifindex for p in clients]),
-            "client_turn": np.zeros(len(clients), dtype=np.int64), "client_loss": LOST_BETWEEN, "server_loss": LOST_BETWEEN,
+            "client_turn": np.zeros(len(clients), dtype=np.int64),
+            "client_loss": LOST_BETWEEN, "server_loss": LOST_BETWEEN,
             "client_closes": 1, "name": -1, "name_cache_ns": 0, "name_wait_ns": 0,
         }  # fmt: skip
         channel = Channel(**{**usual, **columns})  # type: ignore[arg-type]

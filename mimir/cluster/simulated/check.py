@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 
+from mimir.cluster.simulated.layout import FIRST_SERVICE, SERVICE_STEP
 from mimir.errors import Problem
 from mimir.spec.app import AppSpec
 from mimir.spec.cluster import SimulatedSpec
@@ -13,7 +14,6 @@ _NETWORKS = ("pods", "services", "clients")
 _ADDRESSES = ("node", "dns_service", "api_service", "resolver", "sink")
 _WHERE = "set it in conf/cluster/simulated.yaml or on the command line"
 _SPARE = 16  # addresses at the ends of a network that stay free
-_FIRST_SERVICE, _SERVICE_STEP = 0x1000, 7
 
 
 def check_cluster(cluster: SimulatedSpec, app: AppSpec) -> list[Problem]:
@@ -24,7 +24,7 @@ def check_cluster(cluster: SimulatedSpec, app: AppSpec) -> list[Problem]:
 def _addresses(cluster: SimulatedSpec, app: AppSpec) -> Iterator[Problem]:
     room = {
         "pods": sum(s.replicas for s in app.services.values()) + cluster.dns.replicas + _SPARE,
-        "services": _FIRST_SERVICE + _SERVICE_STEP * len(app.services) + _SPARE,
+        "services": FIRST_SERVICE + SERVICE_STEP * len(app.services) + _SPARE,
         "clients": 2 * _SPARE,
     }
     for key in _NETWORKS:

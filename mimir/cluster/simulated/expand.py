@@ -1,7 +1,7 @@
 """User requests → all calls they cause: who calls whom when, how long it takes, how big request and reply are.
 
-Three passes over one table: calls are appended breadth first (children stand side by side behind their parent), replies and
-durations are added up from the leaves, and starting times are handed down from the roots.
+Three passes over one table: calls are appended breadth first (children stand side by side behind their parent), replies
+and durations are added up from the leaves, and starting times are handed down from the roots.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Model(NamedTuple):
 
 
 class Content(NamedTuple):
-    """How sizes drift: common normal numbers per (minute, service), their share of the variance, where minute 0 begins."""
+    """How sizes drift: normal numbers per (minute, service), their share of the variance, where minute 0 begins."""
 
     common: Floats
     share: float
@@ -142,7 +142,7 @@ def _add_up(calls: Ints, i: int, model: Model, overhead: Ints) -> None:
 
 @kernel
 def _hand_down(calls: Ints, i: int, model: Model, overhead: Ints, random: State) -> None:
-    """Starting times of the children of call `i`: its own time is spread evenly before, between and after the stages."""
+    """Starting times of the children of call `i`: its own time lies evenly before, between and after the stages."""
     arrived_ns = calls[i, START] + overhead[calls[i, EDGE]]
     waited_ns, stages = _stages(calls, i, model, overhead, 0, 0)
     gap_ns = (calls[i, DURATION] - waited_ns) // (stages + 1)

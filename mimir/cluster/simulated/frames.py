@@ -24,7 +24,7 @@ def in_order(rows: Rows, begin_ns: int) -> Rows:
 
 
 def batches(rows: Rows, messages: Sequence[bytes]) -> Iterator[PacketBatch]:
-    """Batches of at most BATCH_ROWS rows; row `message` numbers point into `messages`, transaction ids stand in `seq`."""
+    """Batches of at most BATCH_ROWS rows; `message` points into `messages`, of which `seq` is the transaction id."""
     for begin in range(0, len(rows), BATCH_ROWS):
         yield _batch(rows[begin : begin + BATCH_ROWS], messages)
 

@@ -12,7 +12,7 @@ from mimir.spec.cluster import AddressesSpec, SimulatedSpec
 
 NODE, NODE_IF = "node-0", 2
 FIRST_VETH = 5
-FIRST_SERVICE = 0x1000  # service addresses start here in their network, beyond the system's own
+FIRST_SERVICE, SERVICE_STEP = 0x1000, 7  # service addresses in their network, beyond the system's own
 KUBE_DNS, DNS_PORT, API_PORT = "kube-dns", 53, 443
 SYSTEM = "kube-system"
 CLIENTS, RESOLVER = "clients", "resolver"
@@ -59,7 +59,9 @@ class Layout:
         base = int(self._network("services").network_address) + FIRST_SERVICE
         found = {KUBE_DNS: self.number("dns_service")}
         for i, (name, service) in enumerate(self.app.services.items()):
-            found[name] = int(IPv4Address(service.address)) if service.kind == "external" else base + 7 * i + 1
+            found[name] = (
+                int(IPv4Address(service.address)) if service.kind == "external" else base + SERVICE_STEP * i + 1
+            )
         return found
 
     def number(self, key: str) -> int:
@@ -92,8 +94,8 @@ class Layout:
         lines += [_pod_line(ts, pod) for pod in self.pods]
         lines.append(_line(ts, "service", KUBE_DNS, addresses.dns_service, namespace=SYSTEM, workload=KUBE_DNS,
                            selector={"app": KUBE_DNS}, ports={str(DNS_PORT): DNS_PORT}))  # fmt: skip
-        lines.append(_line(ts, "service", "kubernetes", addresses.api_service, namespace="default", workload="kubernetes",
-                           ports={str(API_PORT): 8443}))  # fmt: skip
+        lines.append(_line(ts, "service", "kubernetes", addresses.api_service, namespace="default",
+                           workload="kubernetes", ports={str(API_PORT): 8443}))  # fmt: skip
         for name, service in self.app.services.items():
             ip = str(IPv4Address(self.service_ip[name]))
             if service.kind == "external":
@@ -101,8 +103,8 @@ class Layout:
                 continue
             ports = {str(service.port): service.target_port}
             node_ports = {str(service.node_port): service.target_port} if service.node_port else {}
-            lines.append(_line(ts, "service", name, ip, namespace=self.app.namespace, workload=name, selector={"app": name},
-                               ports=ports, node_ports=node_ports))  # fmt: skip
+            lines.append(_line(ts, "service", name, ip, namespace=self.app.namespace, workload=name,
+                               selector={"app": name}, ports=ports, node_ports=node_ports))  # fmt: skip
         lines.append(_line(ts, "external", CLIENTS, addresses.clients))
         lines.append(_line(ts, "external", RESOLVER, addresses.resolver))
         return lines

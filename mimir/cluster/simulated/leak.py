@@ -44,7 +44,7 @@ class Leak:
         ]
 
     def slice(self, until_ns: int) -> list[Rows]:
-        """Packets of everything that leaves a store before `until_ns`; some lie later, none before the last slice's end."""
+        """Packets of everything that leaves a store before `until_ns`; some lie later, none before the last slice."""
         for act in self._acts:
             act.advance(until_ns)
         self._player.resolve(no_lookups())

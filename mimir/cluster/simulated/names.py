@@ -15,7 +15,7 @@ from mimir.exfiltration.dns_messages import NAME_ERROR, address_data, query_mess
 
 CLUSTER_ZONE = "cluster.local"
 SERVICE_TTL_S, OUTSIDE_TTL_S = 30, 300
-#: columns of a question: query and answer of A and of AAAA (numbers of messages, -1: not asked), cache slot of an outside name
+#: columns of a question: query and answer of A and of AAAA (message numbers, -1: not asked), slot in the resolver's cache
 QUERY_A, ANSWER_A, QUERY_AAAA, ANSWER_AAAA, OUTSIDE_SLOT = range(5)
 INSIDE, NEVER_CACHED = -1, -2  # instead of a slot
 

@@ -79,7 +79,7 @@ def _end(out: Rows, used: int, c: Record, client: bool, ts: int) -> int:
 
 @kernel
 def _pick(out: Rows, used: int, pool: Rows, ch: Channel, ts: int) -> tuple[int, int]:
-    """The free connection used last, or -1 - (an empty place), or -1 - len(pool) when all are busy. Closes what is too old."""
+    """The free connection used last, or -1 - (an empty place), or -1 - len(pool) when all are busy. Closes old ones."""
     best, room = -1, len(pool)
     for k in range(len(pool)):
         c = pool[k]
@@ -94,7 +94,7 @@ def _pick(out: Rows, used: int, pool: Rows, ch: Channel, ts: int) -> tuple[int, 
 
 @kernel
 def _exchange(out: Rows, used: int, c: Record, call: Ints, ts: int, ch: Channel, tcp: Transport, random: State) -> int:
-    """Request and reply (the other way round where replies are pushed) of one call whose first byte may leave at `ts`."""
+    """Request and reply (the other way round where replies are pushed) of one call, from `ts` on at the earliest."""
     pushed = call[PUSHED] == 1
     quick = c.exchanges < tcp.quick_acks
     first, second = (call[RESPONSE], call[REQUEST]) if pushed else (call[REQUEST], call[RESPONSE])
@@ -127,7 +127,7 @@ def _exchange(out: Rows, used: int, c: Record, call: Ints, ts: int, ch: Channel,
 
 @kernel
 def packets_at_most(requests: Ints, segment_bytes: int) -> int:
-    """Room that calls with these payload bytes (n, 2) can need: segments, acknowledgements, set-up, end, at two places."""
+    """Packets that calls with these payload bytes (n, 2) can need: segments, their acknowledgements, set-up, end, copies."""
     total = 0
     for i in range(len(requests)):
         for k in range(2):
@@ -149,10 +149,10 @@ def play(
     tcp: Transport,
     random: State,
 ) -> tuple[int, int]:
-    """Play the calls `order` (rows of `calls`, by START) on `pools` (client rows, places), filling `out` from `used` on.
+    """Play the calls `order` (rows of `calls`, by START) on `pools` (client rows, places), filling `out` from `used`.
 
-    `known[row]` is until when a client row remembers the server's address; look-ups needed are written to `lookups` (time,
-    row). Fills DELAY, ASKED, REPLIED, DONE, SERVER of the calls. Returns (used, number of look-ups).
+    `known[row]` is until when a client row remembers the server's address; look-ups needed are written to `lookups`
+    (time, row). Fills DELAY, ASKED, REPLIED, DONE, SERVER of the calls. Returns (used, number of look-ups).
     """
     looked = 0
     spare = np.zeros(1, dtype=pools.dtype)

@@ -56,7 +56,7 @@ class Player:
         self._pieces.append(out[:used].copy())
 
     def resolve(self, lookups: Ints) -> Ints:
-        """Play look-ups, those of opened connections included; returns when each of `lookups` left the node (0: never)."""
+        """Play these and the look-ups of opened connections; returns when each of `lookups` left the node (0: never)."""
         everything = np.concatenate([lookups, *self._lookups])
         self._lookups = []
         order = np.argsort(everything[:, AT], kind="stable")

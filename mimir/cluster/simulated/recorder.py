@@ -23,7 +23,7 @@ from mimir.units import NS_PER_S
 
 
 def record(spec: Spec, order: RecordingOrder, progress: Progress) -> Recording:
-    """Render a whole recording; the same spec and order give the same bytes. Raises SpecError when incidents do not fit."""
+    """Render a recording; the same spec and order give the same bytes. Raises SpecError when incidents do not fit."""
     assert isinstance(spec.cluster, SimulatedSpec)
     layout = Layout(spec.app, spec.cluster)
     start_ns, end_ns = order.start_s * NS_PER_S, (order.start_s + order.duration_s) * NS_PER_S
@@ -47,10 +47,9 @@ def record(spec: Spec, order: RecordingOrder, progress: Progress) -> Recording:
     write_jsonl(folder / "entities.jsonl", layout.entities(order.start_s))
     write_ledger(folder / "truth.jsonl", leak.ledger() if leak else [])
     write_jsonl(folder / "timeline.jsonl", _timeline(order, traffic, leak))
-    return Recording(
-        captures=(capture,), entities=folder / "entities.jsonl", timeline=folder / "timeline.jsonl", truth=folder / "truth.jsonl",
-        counts={"packets": counts.packets, "bytes": counts.bytes, "sha256": counts.sha256, "dropped": 0},
-    )  # fmt: skip
+    facts = {"packets": counts.packets, "bytes": counts.bytes, "sha256": counts.sha256, "dropped": 0}
+    entities, timeline, truth = (folder / f"{name}.jsonl" for name in ("entities", "timeline", "truth"))
+    return Recording((capture,), entities, timeline, truth, facts)
 
 
 def _split(pieces: list[Rows], begin_ns: int, until_ns: int) -> tuple[Rows, Rows]:

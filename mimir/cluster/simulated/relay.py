@@ -41,7 +41,7 @@ _MISS_BYTES = 160  # a reply "404 Not Found" of a pod without a relay
 
 @dataclass
 class Leg:
-    """One hop of one incident: what crosses it, on which connection; `tries` are the pods reached before the right one."""
+    """One hop of one incident: what crosses it, on which connection; `tries` are pods reached before the right one."""
 
     hop: Hop
     line: Line
@@ -74,7 +74,7 @@ class Relay:
         self.arrived_ns: list[int] = []
 
     def advance(self, until_ns: int) -> None:
-        """Play the next messages; afterwards `left_ns` and `arrived_ns` say when each left the store and arrived outside."""
+        """Play the next messages; `left_ns` and `arrived_ns` then say when each left the store and arrived outside."""
         due = np.arange(self._played, np.searchsorted(self.incident.message_ns, until_ns))
         self._played += len(due)
         start_ns = self.incident.message_ns[due]

@@ -1,4 +1,4 @@
-"""DNS look-ups → packets: pod → kube-dns through the service address, kube-dns → the outside resolver for outside names."""
+"""DNS look-ups → packets: pod → kube-dns through the service address, kube-dns → outside for outside names."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _forward(
     r: Resolver,
     random: State,
 ) -> tuple[int, int, int]:
-    """A query from a kube-dns pod to the outside and its answer. Returns (used, when the answer is back, when it went out)."""
+    """A query from a kube-dns pod to the outside and its answer. Returns (used, when it is back, when it went out)."""
     hop = int(between(random, r.copy_low_ns, r.copy_high_ns))
     port, transaction = 32_768 + below(random, 28_232), below(random, 65_536)
     ident, back = below(random, 65_536), below(random, 65_536)
@@ -144,8 +144,8 @@ def resolve(
 ) -> int:
     """Play look-ups (L, 5) in order of time; returns the new number of rows in `out`.
 
-    `sizes` are the bytes of each message, `cached` (kube-dns pods, outside names) until when an outside answer is remembered.
-    `left[i]` becomes when the last query of look-up `i` left the node, 0 if it never did. A question without AAAA has -1 there.
+    `sizes` are the bytes of each message, `cached` (kube-dns pods, outside names) until when an answer is remembered.
+    `left[i]` becomes when the last query of look-up `i` left the node, 0 if it never did.
     """
     for i in range(len(lookups)):
         ts, client, name = lookups[i, AT], lookups[i, POD], lookups[i, NAME]

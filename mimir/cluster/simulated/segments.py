@@ -1,7 +1,8 @@
 """TCP segments of one connection as the node sees them: set-up, messages with acknowledgements, end.
 
-All functions fill `out` (PACKET rows) from `used` on, keep the connection's counters, and return the new `used`. A packet is
-seen first beside its sender, and `hop` later beside its receiver. Ends send in order: `*_last` is when each sent last.
+All functions fill `out` (PACKET rows) from `used` on, keep the connection's counters, and return the new `used`. A
+packet is seen first beside its sender, and `hop` later beside its receiver. Ends send in order: `*_last` is when each
+sent last.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ NO_LOSS, LOST_BETWEEN, LOST_BEYOND = 0, 1, 2
 
 #: columns of a call table (int64): when the client begins, the server's time, payload bytes each way, …
 START, DURATION, REQUEST, RESPONSE, ENDPOINT, EDGE, PARENT, CLIENT, PIN, LAST = range(10)
-#: … what playing it found out: extra delay, when the request was whole, when the reply left, when the reply was whole, who served
+#: … what playing it found out: extra delay, when the request was whole, the reply left, the reply was whole; who served
 DELAY, ASKED, REPLIED, DONE, SERVER = range(10, 15)
 #: … and, while trees are expanded: the call's line in the model, its children
 SPEC, FIRST_CHILD, CHILDREN = range(15, 18)
