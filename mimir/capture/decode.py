@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes
-from mimir.capture.jit import Int, kernel
+from mimir.capture.jit import Int, inlined, kernel
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, TRUNCATED_LINK, UNSUPPORTED_LINK, link_layer
 from mimir.capture.network import FIRST_FRAGMENT, LATER_FRAGMENT, WHOLE, Packet, decode_ip
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
@@ -138,14 +138,14 @@ def fragment_ports(tally: Tally, p: Packet) -> tuple[Int, Int]:
     return ports >> 16, ports & 0xFFFF
 
 
-@kernel
+@inlined
 def count_record(tally: Tally, ts_ns: Int, captured: Int, wire: Int, linktype: Int) -> Int:
     """Count one record; returns its time, or the previous record's when it has none."""
     sums = tally.sums
     sums[PACKETS] += 1
     sums[CAPTURED_BYTES] += captured
     sums[WIRE_BYTES] += wire
-    tally.linktypes[linktype] += 1
+    tally.linktypes[np.uint64(linktype)] += 1
     if captured < wire:
         sums[CUT_SHORT] += 1
     if ts_ns == NO_TIME:
@@ -163,28 +163,30 @@ def copy_dns(buf: Bytes, p: Packet, end: Int, out: Columns, row: Int, used: Int)
     start = p.transport + 8
     size = min(end - start, p.payload_bytes, MAX_DNS_BYTES)
     if p.transport < 0 or size <= 0:
-        out.dns_offset[row], out.dns_bytes[row] = -1, 0
+        out.dns_offset[np.uint64(row)], out.dns_bytes[np.uint64(row)] = -1, 0
         return used
-    out.data[used : used + size] = buf[start : start + size]
+    for i in range(size):
+        out.data[used + i] = buf[start + i]
     out.dns_offset[row], out.dns_bytes[row] = used, size
     return used + size
 
 
-@kernel
+@inlined
 def write_row(out: Columns, row: Int, p: Packet, ts_ns: Int, wire: Int, ifindex: Int, direction: Int) -> None:
     """One packet into row `row`."""
-    out.ts_ns[row] = ts_ns
-    out.src[row, 0], out.src[row, 1] = p.src_high, p.src_low
-    out.dst[row, 0], out.dst[row, 1] = p.dst_high, p.dst_low
-    out.proto[row] = p.proto
-    out.sport[row], out.dport[row] = p.sport, p.dport
-    out.frame_bytes[row], out.ip_bytes[row], out.payload_bytes[row] = wire, p.ip_bytes, p.payload_bytes
-    out.tcp_flags[row], out.tcp_seq[row], out.tcp_ack[row] = p.tcp_flags, p.tcp_seq, p.tcp_ack
-    out.ip_id[row] = p.ip_id
-    out.ifindex[row], out.direction[row] = ifindex, direction
+    i = np.uint64(row)
+    out.ts_ns[i] = ts_ns
+    out.src[i, 0], out.src[i, 1] = p.src_high, p.src_low
+    out.dst[i, 0], out.dst[i, 1] = p.dst_high, p.dst_low
+    out.proto[i] = p.proto
+    out.sport[i], out.dport[i] = p.sport, p.dport
+    out.frame_bytes[i], out.ip_bytes[i], out.payload_bytes[i] = wire, p.ip_bytes, p.payload_bytes
+    out.tcp_flags[i], out.tcp_seq[i], out.tcp_ack[i] = p.tcp_flags, p.tcp_seq, p.tcp_ack
+    out.ip_id[i] = p.ip_id
+    out.ifindex[i], out.direction[i] = ifindex, direction
 
 
-@kernel
+@inlined
 def decode_frame(
     buf: Bytes, frame: int, captured: int, wire: int, ts_ns: int, interface: int, linktype: int,
     out: Columns, row: int, tally: Tally, offset: int,
@@ -196,21 +198,21 @@ def decode_frame(
         sums[TAGGED] += 1
     if ethertype != ETHERTYPE_IPV4 and ethertype != ETHERTYPE_IPV6:
         if ethertype >= 0:
-            tally.ethertypes[ethertype] += 1
+            tally.ethertypes[np.uint64(ethertype)] += 1
         reason = UNSUPPORTED_LINK_TYPE if ethertype == UNSUPPORTED_LINK else NOT_IP
         skip(tally, LINK_TRUNCATED if ethertype == TRUNCATED_LINK else reason, wire, offset)
         return row
-    tally.ethertypes[ethertype] += 1
+    tally.ethertypes[np.uint64(ethertype)] += 1
     p = decode_ip(buf, at, end, wire - (at - frame))
     if p.status < 0:
         skip(tally, IP_TRUNCATED if p.status == -1 else IP_MALFORMED, wire, offset)
         return row
     write_row(out, row, p, ts_ns, wire, ifindex if ifindex >= 0 else interface, direction)
-    out.dns_offset[row], out.dns_bytes[row] = -1, 0
+    out.dns_offset[np.uint64(row)], out.dns_bytes[np.uint64(row)] = -1, 0
     if p.status != WHOLE:
         sums[FRAGMENTS] += 1
         out.sport[row], out.dport[row] = fragment_ports(tally, p)
-    tally.protocols[p.proto] += 1
+    tally.protocols[np.uint64(p.proto)] += 1
     if ethertype == ETHERTYPE_IPV4:
         sums[IP4] += 1
     else:

@@ -6,10 +6,8 @@ PPPoE: RFC 2516; LLC/SNAP: IEEE 802.2, RFC 1042.
 
 from __future__ import annotations
 
-import numpy as np
-
-from mimir.capture.fields import Bytes, be16, be32, le32
-from mimir.capture.jit import Int, kernel
+from mimir.capture.fields import Bytes, be16, be32, byte, le32
+from mimir.capture.jit import Int, inlined, kernel
 
 NULL, ETHERNET, RAW_OLD, RAW_BSD, RAW, LOOP, SLL, IPV4, IPV6, SLL2 = 0, 1, 12, 14, 101, 108, 113, 228, 229, 276
 NAMES = {
@@ -29,7 +27,7 @@ ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_ARP = 0x0800, 0x86DD, 0x0806
 UNSUPPORTED_LINK, TRUNCATED_LINK, NO_ETHERTYPE = -1, -2, -3
 
 
-@kernel
+@inlined
 def link_layer(buf: Bytes, at: Int, end: Int, linktype: Int) -> tuple[Int, Int, Int, Int, Int]:
     """Frame at `buf[at:end]` → (ethertype or a negative reason, offset of the payload, tags, ifindex, direction)."""
     if linktype == ETHERNET:
@@ -41,12 +39,12 @@ def link_layer(buf: Bytes, at: Int, end: Int, linktype: Int) -> tuple[Int, Int, 
         if end - at < 20:
             return TRUNCATED_LINK, at, 0, -1, 255
         ethertype, offset, tags = unwrap(buf, at + 20, end, be16(buf, at))
-        return ethertype, offset, tags, be32(buf, at + 4), np.int64(buf[at + 10])
+        return ethertype, offset, tags, be32(buf, at + 4), byte(buf, at + 10)
     if linktype == SLL:
         if end - at < 16:
             return TRUNCATED_LINK, at, 0, -1, 255
         ethertype, offset, tags = unwrap(buf, at + 16, end, be16(buf, at + 14))
-        return ethertype, offset, tags, -1, np.int64(buf[at + 1])
+        return ethertype, offset, tags, -1, byte(buf, at + 1)
     if linktype in (NULL, LOOP):
         if end - at < 4:
             return TRUNCATED_LINK, at, 0, -1, 255
@@ -56,7 +54,7 @@ def link_layer(buf: Bytes, at: Int, end: Int, linktype: Int) -> tuple[Int, Int, 
     return UNSUPPORTED_LINK, at, 0, -1, 255
 
 
-@kernel
+@inlined
 def family_ethertype(big: Int, little: Int) -> Int:
     """BSD address family (byte order of the capturing host) → ethertype."""
     family = big if big < little else little
@@ -67,12 +65,12 @@ def family_ethertype(big: Int, little: Int) -> Int:
     return NO_ETHERTYPE
 
 
-@kernel
+@inlined
 def ip_ethertype(buf: Bytes, at: Int, end: Int) -> Int:
     """Version nibble of a bare IP packet → ethertype."""
     if at >= end:
         return TRUNCATED_LINK
-    version = buf[at] >> 4
+    version = byte(buf, at) >> 4
     if version == 4:
         return ETHERTYPE_IPV4
     if version == 6:
@@ -80,7 +78,7 @@ def ip_ethertype(buf: Bytes, at: Int, end: Int) -> Int:
     return NO_ETHERTYPE
 
 
-@kernel
+@inlined
 def unwrap(buf: Bytes, at: Int, end: Int, ethertype: Int) -> tuple[Int, Int, Int]:
     """Step over VLAN tags, SNAP, MPLS labels and PPPoE → (ethertype or a negative reason, offset, VLAN tags)."""
     if ethertype in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
@@ -108,10 +106,10 @@ def unwrap(buf: Bytes, at: Int, end: Int, ethertype: Int) -> tuple[Int, Int, Int
 @kernel
 def llc(buf: Bytes, at: Int, end: Int, tags: Int) -> tuple[Int, Int, Int]:
     """802.2: a SNAP header carries an ethertype, everything else is no IP."""
-    if end - at >= 8 and buf[at] == 0xAA and buf[at + 1] == 0xAA and buf[at + 2] == 3:
-        if buf[at + 3] == 0 and buf[at + 4] == 0 and buf[at + 5] == 0:
+    if end - at >= 8 and byte(buf, at) == 0xAA and byte(buf, at + 1) == 0xAA and byte(buf, at + 2) == 3:
+        if byte(buf, at + 3) == 0 and byte(buf, at + 4) == 0 and byte(buf, at + 5) == 0:
             return be16(buf, at + 6), at + 8, tags
-    elif end - at >= 3 and buf[at] == 0x06 and buf[at + 1] == 0x06 and buf[at + 2] == 3:
+    elif end - at >= 3 and byte(buf, at) == 0x06 and byte(buf, at + 1) == 0x06 and byte(buf, at + 2) == 3:
         return ETHERTYPE_IPV4, at + 3, tags
     return NO_ETHERTYPE, at, tags
 
@@ -120,7 +118,7 @@ def llc(buf: Bytes, at: Int, end: Int, tags: Int) -> tuple[Int, Int, Int]:
 def mpls(buf: Bytes, at: Int, end: Int, ethertype: Int, tags: Int) -> tuple[Int, Int, Int]:
     """Skip the label stack; the version nibble tells whether IP follows."""
     while end - at >= 4:
-        bottom = buf[at + 2] & 1
+        bottom = byte(buf, at + 2) & 1
         at += 4
         if bottom:
             inner = ip_ethertype(buf, at, end)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mimir.capture.fields import Bytes, be16, be32, be64
-from mimir.capture.jit import Int, kernel
+from mimir.capture.fields import Bytes, be16, be32, be64, byte
+from mimir.capture.jit import Int, inlined, kernel
 
 #: what `decode_ip` says about a packet; negative: no row
 WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT = 0, 1, 2
@@ -39,19 +39,19 @@ class Packet(NamedTuple):
     transport: int
 
 
-@kernel
+@inlined
 def no_packet(status: Int) -> Packet:
     """A packet that cannot become a row, with the reason."""
     zero = np.uint64(0)
     return Packet(status, zero, zero, zero, zero, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1)
 
 
-@kernel
+@inlined
 def decode_ip(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     """IP packet at `buf[at:end]`, of which `wire` bytes were on the wire."""
     if at >= end:
         return no_packet(TRUNCATED_IP)
-    version = buf[at] >> 4
+    version = byte(buf, at) >> 4
     if version == 4:
         return decode_ipv4(buf, at, end, wire)
     if version == 6:
@@ -59,19 +59,19 @@ def decode_ip(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     return no_packet(MALFORMED_IP)
 
 
-@kernel
+@inlined
 def decode_ipv4(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     """A total length of 0 means the card cut it up later (segmentation offload): the frame's length counts."""
     if end - at < 20:
         return no_packet(TRUNCATED_IP)
-    header, total = np.int64(buf[at] & 15) * 4, be16(buf, at + 2)
+    header, total = (byte(buf, at) & 15) * 4, be16(buf, at + 2)
     if total == 0:
         total = max(wire, header)
     if header < 20 or total < header:
         return no_packet(MALFORMED_IP)
     mapped = np.uint64(0x0000FFFF00000000)
     src, dst = np.uint64(be32(buf, at + 12)) | mapped, np.uint64(be32(buf, at + 16)) | mapped
-    identification, place, proto = be16(buf, at + 4), be16(buf, at + 6), np.int64(buf[at + 9])
+    identification, place, proto = be16(buf, at + 4), be16(buf, at + 6), byte(buf, at + 9)
     end = min(end, at + total)
     offset, left = at + header, total - header
     status = WHOLE
@@ -80,8 +80,8 @@ def decode_ipv4(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     elif place & 0x2000:
         status = FIRST_FRAGMENT
     if status != LATER_FRAGMENT and proto == 51 and end - offset >= 2:
-        step = (np.int64(buf[offset + 1]) + 2) * 4
-        proto = np.int64(buf[offset])
+        step = (byte(buf, offset + 1) + 2) * 4
+        proto = byte(buf, offset)
         offset, left = offset + step, max(left - step, 0)
     ports = transport(buf, offset, end, left, proto, status == LATER_FRAGMENT)
     zero = np.uint64(0)
@@ -91,7 +91,7 @@ def decode_ipv4(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     )  # fmt: skip
 
 
-@kernel
+@inlined
 def decode_ipv6(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     """A payload length of 0 means a jumbogram or segmentation offload: the frame's length counts."""
     if end - at < 40:
@@ -99,9 +99,9 @@ def decode_ipv6(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     src_high, src_low = be64(buf, at + 8), be64(buf, at + 16)
     dst_high, dst_low = be64(buf, at + 24), be64(buf, at + 32)
     length = be16(buf, at + 4)
-    total = max(wire, 40) if length == 0 and buf[at + 6] != 59 else 40 + length
+    total = max(wire, 40) if length == 0 and byte(buf, at + 6) != 59 else 40 + length
     end = min(end, at + total)
-    proto, offset, status, identification = extension_headers(buf, at + 40, end, np.int64(buf[at + 6]))
+    proto, offset, status, identification = extension_headers(buf, at + 40, end, byte(buf, at + 6))
     left = max(total - (offset - at), 0)
     ports = transport(buf, offset, end, left, proto, status == LATER_FRAGMENT)
     return Packet(
@@ -129,21 +129,21 @@ def extension_headers(buf: Bytes, at: Int, end: Int, proto: Int) -> tuple[Int, I
         elif proto == 0 or proto == 43 or proto == 60 or proto == 135 or proto == 139 or proto == 140:
             if end - at < 2:
                 return proto, at, status, identification
-            step = (np.int64(buf[at + 1]) + 1) * 8
+            step = (byte(buf, at + 1) + 1) * 8
         elif proto == 51:
             if end - at < 2:
                 return proto, at, status, identification
-            step = (np.int64(buf[at + 1]) + 2) * 4
+            step = (byte(buf, at + 1) + 2) * 4
         else:
             break
-        proto = np.int64(buf[at])
+        proto = byte(buf, at)
         at += step
         if status == LATER_FRAGMENT:
             break
     return proto, at, status, identification
 
 
-@kernel
+@inlined
 def transport(
     buf: Bytes, at: Int, end: Int, left: Int, proto: Int, later: bool
 ) -> tuple[Int, Int, Int, Int, Int, Int, Int]:
@@ -160,6 +160,6 @@ def transport(
     if proto == 6:
         if end - at < 14:
             return sport, dport, max(left - 20, 0), 0, 0, 0, at
-        header = max(np.int64(buf[at + 12] >> 4) * 4, 20)
-        return sport, dport, max(left - header, 0), np.int64(buf[at + 13]), be32(buf, at + 4), be32(buf, at + 8), at
+        header = max((byte(buf, at + 12) >> 4) * 4, 20)
+        return sport, dport, max(left - header, 0), byte(buf, at + 13), be32(buf, at + 4), be32(buf, at + 8), at
     return sport, dport, max(left - (12 if proto == 132 else 8), 0), 0, 0, 0, at

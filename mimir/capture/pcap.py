@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes, u32
-from mimir.capture.jit import Int, kernel
+from mimir.capture.jit import Int, inlined
 from mimir.errors import CaptureError
 
 HEADER_BYTES = 24
@@ -51,7 +51,7 @@ def parse_header(path: Path, head: bytes) -> NDArray[np.int64]:
     return np.array(fields, dtype=np.int64)
 
 
-@kernel
+@inlined
 def next_record(buf: Bytes, at: Int, end: Int, fmt: NDArray[np.int64]) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int]:
     """Record at `at` → (status, next record, frame offset, captured, original, time in ns, interface, link type).
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes, u16, u32
-from mimir.capture.jit import Int, kernel
+from mimir.capture.jit import Int, inlined, kernel
 from mimir.capture.pcap import (
     BIG,
     BLOCK,
@@ -116,7 +116,7 @@ def resolution(code: int) -> tuple[int, int]:
     return (DIVIDE, int(10 ** (exponent - 9))) if exponent <= 19 else (MULTIPLY, 1000)
 
 
-@kernel
+@inlined
 def to_ns(high: Int, low: Int, mode: Int, value: Int, offset_ns: Int) -> Int:
     """64-bit time stamp of an interface → ns since the epoch; NO_TIME when it lies beyond int64."""
     if high >= 0x80000000:
@@ -140,7 +140,7 @@ def to_ns(high: Int, low: Int, mode: Int, value: Int, offset_ns: Int) -> Int:
     return ns + offset_ns
 
 
-@kernel
+@inlined
 def next_block(
     buf: Bytes, at: Int, end: Int, fmt: NDArray[np.int64], interfaces: NDArray[np.int64]
 ) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int]:

@@ -16,7 +16,7 @@ from mimir.capture.sources import Source, expand
 from mimir.errors import CaptureError
 
 BLOCK_BYTES = 1 << 20
-BATCH_ROWS = 1 << 17
+BATCH_ROWS = 1 << 15
 DNS_ROOM_BYTES = 1 << 20
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mimir.capture.batch import SYN, TCP, UDP
 from mimir.capture.dns import query_of
-from mimir.capture.jit import U64, Flag, Int, Record, kernel
+from mimir.capture.jit import U64, Flag, Int, Record, inlined, kernel
 from mimir.flows.hashing import address_number, hash_tuple, known_bits
 from mimir.flows.legs import link
 from mimir.flows.packets import Packets, begins_anew, client_token, sender_is_client, spot
@@ -34,7 +34,7 @@ INTERFACE_SILENCE_NS = 1_000_000_000
 DONE, CONNECTIONS_FULL, ROWS_FULL, ADDRESSES_FULL = range(4)
 
 
-@kernel
+@inlined
 def find(table: Table, a_high: U64, a_low: U64, b_high: U64, b_low: U64, ports: U64) -> Int:
     """Slot of a tuple, or the empty slot where it belongs."""
     slots, known = table.slots, table.connections
@@ -54,7 +54,7 @@ def find(table: Table, a_high: U64, a_low: U64, b_high: U64, b_low: U64, ports: 
     return at
 
 
-@kernel
+@inlined
 def key_ports(c: Record) -> U64:
     """Both ports and the protocol of a connection in one number."""
     return (np.uint64(c.a_port) << np.uint64(24)) | (np.uint64(c.b_port) << np.uint64(8)) | np.uint64(c.proto)
@@ -63,17 +63,13 @@ def key_ports(c: Record) -> U64:
 @kernel
 def rebuild(table: Table) -> None:
     """Fill empty slots with the living connections."""
-    free = table.meta[FREE]
-    unused = np.zeros(len(table.connections), np.bool_)
-    for i in range(free):
-        unused[table.free[i]] = True
-    for k in range(len(unused)):
+    for k in range(len(table.connections)):
         c = table.connections[k]
-        if not unused[k] and not c.state & DEAD:
+        if c.in_use and not c.state & DEAD:
             table.slots[find(table, c.a_high, c.a_low, c.b_high, c.b_low, key_ports(c))] = k
 
 
-@kernel
+@inlined
 def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -> Int:
     """Take an unused connection for packet `i` and link it to its other leg. Returns its number."""
     meta = table.meta
@@ -92,14 +88,12 @@ def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -
         c.a_port, c.b_port = p.sport[i], p.dport[i]
     from_client = sender_is_client(table, p, i)
     c.proto, c.client_is_b, c.state = p.proto[i], from_b == from_client, FIRST_FROM_CLIENT if from_client else 0
-    c.rule, c.payload_from, c.mediated, c.row, c.leg = NOT_A_COPY, 0, 0, -1, -1
+    c.in_use, c.rule, c.payload_from, c.mediated, c.row, c.leg = 1, NOT_A_COPY, 0, 0, -1, -1
     c.first_ns, c.last_ns, c.born_ns, c.serial = p.ts_ns[i], p.ts_ns[i], meta[WATERMARK_NS], meta[SERIAL]
     c.spot, c.token = spot(p, i), client_token(p, i, from_client)
     src, dst = address_number(table, src_high, src_low), address_number(table, dst_high, dst_low)
-    src_bits, dst_bits = (
-        known_bits(table.endpoints, src_high, src_low, 0),
-        known_bits(table.endpoints, dst_high, dst_low, 0),
-    )
+    src_bits = known_bits(table.endpoints, src_high, src_low, 0)
+    dst_bits = known_bits(table.endpoints, dst_high, dst_low, 0)
     if from_client:
         c.client, c.server, c.client_kind = src, dst, src_bits
         c.server_kind = dst_bits | known_bits(table.endpoints, dst_high, dst_low, np.int64(p.dport[i]))
@@ -112,7 +106,7 @@ def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -
     return k
 
 
-@kernel
+@inlined
 def is_copy(side: Record, p: Packets, i: Int, now: Int) -> Flag:
     """Was this packet of the tuple already counted on another interface?
 
@@ -127,7 +121,7 @@ def is_copy(side: Record, p: Packets, i: Int, now: Int) -> Flag:
     return False
 
 
-@kernel
+@inlined
 def row_of(table: Table, k: Int, window: Int) -> Int:
     """The pending row of connection `k` for a window. The caller made sure there is room for a new one."""
     c = table.connections[k]
@@ -144,7 +138,7 @@ def row_of(table: Table, k: Int, window: Int) -> Int:
     return number
 
 
-@kernel
+@inlined
 def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: bool, window: Int, now: Int) -> None:
     """Account for one packet of connection `k`."""
     c, side = table.connections[k], table.sides[2 * k + (1 if from_b else 0)]
@@ -181,15 +175,19 @@ def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: b
 @kernel
 def follow(table: Table, p: Packets, start: Int, base_ns: Int, timeout_ns: Int) -> tuple[Int, Int]:
     """Account for packets from `start` on → (why it stopped, next packet). Room is checked before each packet."""
-    meta = table.meta
-    for i in range(start, len(p.ts_ns)):
+    meta, window, window_ns = table.meta, 0, 0
+    for at in range(start, len(p.ts_ns)):
         if meta[FREE] == 0:
-            return CONNECTIONS_FULL, i
+            return CONNECTIONS_FULL, at
         if meta[ROWS] == len(table.rows):
-            return ROWS_FULL, i
+            return ROWS_FULL, at
         if meta[ADDRESSES] + 2 > len(table.addresses):
-            return ADDRESSES_FULL, i
+            return ADDRESSES_FULL, at
+        i = np.uint64(at)  # a signed index could count from the end: a test for every column
         ts = p.ts_ns[i]
+        if not window_ns <= ts < window_ns + base_ns:
+            window = ts // base_ns
+            window_ns = window * base_ns
         meta[WATERMARK_NS] = max(meta[WATERMARK_NS], ts)
         now = max(ts, meta[WATERMARK_NS] - REORDER_NS)
         src_high, src_low, dst_high, dst_low = p.src[i, 0], p.src[i, 1], p.dst[i, 0], p.dst[i, 1]
@@ -198,13 +196,11 @@ def follow(table: Table, p: Packets, start: Int, base_ns: Int, timeout_ns: Int) 
         )
         sport, dport, proto = np.uint64(p.sport[i]), np.uint64(p.dport[i]), np.uint64(p.proto[i])
         if from_b:
-            slot = find(
-                table, dst_high, dst_low, src_high, src_low, (dport << np.uint64(24)) | (sport << np.uint64(8)) | proto
-            )
+            ports = (dport << np.uint64(24)) | (sport << np.uint64(8)) | proto
+            slot = find(table, dst_high, dst_low, src_high, src_low, ports)
         else:
-            slot = find(
-                table, src_high, src_low, dst_high, dst_low, (sport << np.uint64(24)) | (dport << np.uint64(8)) | proto
-            )
+            ports = (sport << np.uint64(24)) | (dport << np.uint64(8)) | proto
+            slot = find(table, src_high, src_low, dst_high, dst_low, ports)
         k: Int = np.int64(table.slots[slot])
         opened = False
         if k >= 0:
@@ -214,5 +210,5 @@ def follow(table: Table, p: Packets, start: Int, base_ns: Int, timeout_ns: Int) 
                 k = -1
         if k < 0:
             k, opened = open_connection(table, p, i, slot, from_b), True
-        add_packet(table, p, i, k, from_b, opened, ts // base_ns, now)
+        add_packet(table, p, i, k, from_b, opened, window, now)
     return DONE, len(p.ts_ns)

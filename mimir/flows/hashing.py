@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimir.capture.jit import U64, Int, Records, kernel
+from mimir.capture.jit import U64, Int, Records, inlined, kernel
 from mimir.flows.table import ADDRESSES, LISTENER, LISTENERS, Table
 
 K1, K2, K3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
-@kernel
+@inlined
 def mix(value: U64) -> U64:
     """Finaliser of SplitMix64 (Steele, Lea, Flood 2014)."""
     value = (value ^ (value >> np.uint64(30))) * K2
@@ -18,13 +18,13 @@ def mix(value: U64) -> U64:
     return value ^ (value >> np.uint64(31))
 
 
-@kernel
+@inlined
 def hash_endpoint(high: U64, low: U64, port: Int) -> U64:
     """Hash of an address and a port."""
     return mix(high * K3 ^ low * K1 ^ np.uint64(port) * K2)
 
 
-@kernel
+@inlined
 def hash_tuple(a_high: U64, a_low: U64, b_high: U64, b_low: U64, ports: U64) -> U64:
     """Hash of a connection; `ports` holds both ports and the protocol."""
     return mix((a_low * K1) ^ mix((b_low * K3) ^ (ports * K2) ^ a_high ^ (b_high * K1)))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimir.capture.jit import Flag, Int, kernel
+from mimir.capture.jit import Flag, Int, inlined, kernel
 from mimir.flows.hashing import hash_endpoint, mix
 from mimir.flows.table import (
     BY_MASQUERADE,
@@ -38,7 +38,7 @@ MAX_STEPS = 64
 SERVES = SERVICE | NODE_PORT
 
 
-@kernel
+@inlined
 def same_client(table: Table, k: Int, m: Int) -> Flag:
     """Do two connections have the same client endpoint?"""
     x, y = table.connections[k], table.connections[m]
@@ -46,7 +46,7 @@ def same_client(table: Table, k: Int, m: Int) -> Flag:
     return x.client == y.client and x_port == y_port
 
 
-@kernel
+@inlined
 def same_server(table: Table, k: Int, m: Int) -> Flag:
     """Do two connections have the same server endpoint?"""
     x, y = table.connections[k], table.connections[m]
@@ -101,7 +101,7 @@ def walk(table: Table, k: Int, m: Int, by_client: bool) -> Int:
     return -1
 
 
-@kernel
+@inlined
 def link(table: Table, k: Int) -> None:
     """Enter new connection `k` into both chains and join it to its other leg, if that is there."""
     c = table.connections[k]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.batch import ACK, RST, SYN, TCP, PacketBatch
-from mimir.capture.jit import Flag, Int, Record, kernel
+from mimir.capture.jit import Flag, Int, Record, inlined
 from mimir.flows.hashing import known_bits
 from mimir.flows.table import LISTENER, SYN_SEEN, Table
 
@@ -47,7 +47,7 @@ def columns(batch: PacketBatch) -> Packets:
     return Packets(*(np.ascontiguousarray(getattr(batch, name)) for name in Packets._fields))
 
 
-@kernel
+@inlined
 def spot(p: Packets, i: Int) -> Int:
     """Interface and direction as one number; -1 when the capture says neither."""
     if p.ifindex[i] < 0 and p.direction[i] == 255:
@@ -55,7 +55,7 @@ def spot(p: Packets, i: Int) -> Int:
     return ((np.int64(p.ifindex[i]) + 1) << 8) | np.int64(p.direction[i])
 
 
-@kernel
+@inlined
 def sender_is_client(table: Table, p: Packets, i: Int) -> Flag:
     """Who asks? See the module's text for the order of rules."""
     if p.proto[i] == TCP and p.tcp_flags[i] & SYN:
@@ -72,7 +72,7 @@ def sender_is_client(table: Table, p: Packets, i: Int) -> Flag:
     return True
 
 
-@kernel
+@inlined
 def client_token(p: Packets, i: Int, from_client: bool) -> Int:
     """What the legs of one connection have in common in their first packet."""
     if p.proto[i] == TCP:
@@ -82,7 +82,7 @@ def client_token(p: Packets, i: Int, from_client: bool) -> Int:
     return np.uint32((np.int64(p.ip_id[i]) << 16) | (np.int64(p.payload_bytes[i]) & 0xFFFF))
 
 
-@kernel
+@inlined
 def begins_anew(p: Packets, i: Int, c: Record, from_b: bool) -> Flag:
     """Is a SYN the start of another connection with the same tuple?"""
     if p.proto[i] != TCP or p.tcp_flags[i] & (SYN | ACK | RST) != SYN:

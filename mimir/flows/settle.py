@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.capture.jit import Flag, Int, kernel
+from mimir.capture.jit import Flag, Int, inlined, kernel
 from mimir.flows.follow import REORDER_NS, rebuild
 from mimir.flows.hashing import K1, K2, mix
 from mimir.flows.legs import LEG_NS
@@ -65,7 +65,7 @@ def grow_edges(edges: Edges) -> Edges:
     return out
 
 
-@kernel
+@inlined
 def edge_slot(e: Edges, client: Int, server: Int, service: Int, window: Int) -> Int:
     """Slot of an edge in a window, or the empty slot where it belongs."""
     mask = len(e.slots) - 1
@@ -86,7 +86,7 @@ def rebuild_edges(e: Edges) -> None:
         e.slots[edge_slot(e, e.client[n], e.server[n], e.service[n], e.window[n])] = n
 
 
-@kernel
+@inlined
 def owner(names: Names, address: Int, when_ns: Int) -> Int:
     """Name of an address at a time: the newest entry that began by then, or else the first."""
     start, stop = names.first[address], names.first[address + 1]
@@ -96,7 +96,7 @@ def owner(names: Names, address: Int, when_ns: Int) -> Int:
     return np.int64(names.name[at])
 
 
-@kernel
+@inlined
 def add_edge(table: Table, names: Names, e: Edges, r: Int) -> None:
     """Add row `r` to its edge. The caller made sure there is room."""
     row = table.rows[r]
@@ -126,7 +126,7 @@ def add_edge(table: Table, names: Names, e: Edges, r: Int) -> None:
         counters[MEDIATED] += row.request_bytes + row.response_bytes
 
 
-@kernel
+@inlined
 def is_settled(table: Table, k: Int) -> Flag:
     """Can no further leg of connection `k` turn up?"""
     return table.connections[k].born_ns + LEG_NS + REORDER_NS < table.meta[WATERMARK_NS]
@@ -179,18 +179,17 @@ def reclaim(table: Table, timeout_ns: Int, oldest_ns: Int) -> Int:
     All settled rows must have been moved before.
     """
     freed, now = 0, table.meta[WATERMARK_NS]
-    unused = np.zeros(len(table.connections), np.bool_)
-    for i in range(table.meta[FREE]):
-        unused[table.free[i]] = True
-    for k in range(len(unused)):
-        if unused[k] or not is_settled(table, k):
-            continue
+    for k in range(len(table.connections)):
         c = table.connections[k]
+        if not c.in_use or not is_settled(table, k):
+            continue
         if c.row < 0 and (c.state & DEAD or c.last_ns < oldest_ns or expired(c, now - REORDER_NS, timeout_ns)):
             table.free[table.meta[FREE]] = k
             table.meta[FREE] += 1
+            c.in_use = 0
             freed += 1
-    table.slots[:] = -1
+    for at in range(len(table.slots)):
+        table.slots[at] = -1
     rebuild(table)
     table.meta[CONNECTIONS] -= freed
     return freed

@@ -29,7 +29,7 @@ CONNECTION = np.dtype(
         ("leg", "i4"), ("next_client", "i4"), ("next_token", "i4"),
         ("a_port", "u2"), ("b_port", "u2"),
         ("proto", "u1"), ("client_is_b", "u1"), ("state", "u1"), ("rule", "u1"), ("payload_from", "u1"),
-        ("mediated", "u1"), ("client_kind", "u1"), ("server_kind", "u1"),
+        ("mediated", "u1"), ("client_kind", "u1"), ("server_kind", "u1"), ("in_use", "u1"),
     ],
     align=True,
 )  # fmt: skip

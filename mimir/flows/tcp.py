@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mimir.capture.batch import ACK, FIN, RST, SYN, TCP
-from mimir.capture.jit import Flag, Int, Record, kernel
+from mimir.capture.jit import Flag, Int, Record, inlined
 from mimir.flows.hashing import learn
 from mimir.flows.packets import Packets
 from mimir.flows.table import ANSWERED, FIN_A, FIN_B, LISTENER, RESET, SYN_SEEN, Table
@@ -14,7 +14,7 @@ from mimir.flows.table import ANSWERED, FIN_A, FIN_B, LISTENER, RESET, SYN_SEEN,
 CLOSED_NS, UNANSWERED_NS = 10_000_000_000, 30_000_000_000
 
 
-@kernel
+@inlined
 def expired(c: Record, now: Int, timeout_ns: Int) -> Flag:
     """Has a connection been silent for too long to go on?"""
     idle = now - c.last_ns
@@ -26,7 +26,7 @@ def expired(c: Record, now: Int, timeout_ns: Int) -> Flag:
     return idle > timeout_ns
 
 
-@kernel
+@inlined
 def update_state(table: Table, p: Packets, i: Int, c: Record, flags: Int, from_b: bool, request: bool) -> None:
     """TCP state; a port that answers a SYN is a listener from now on."""
     if not request:
@@ -41,7 +41,7 @@ def update_state(table: Table, p: Packets, i: Int, c: Record, flags: Int, from_b
         c.state |= FIN_B if from_b else FIN_A
 
 
-@kernel
+@inlined
 def fresh_payload(side: Record, seq: Int, size: Int, syn: bool) -> Int:
     """Bytes of a segment that were not seen before; remembers the newest hole so that late segments count."""
     if syn:

@@ -16,9 +16,10 @@ from mimir.flows.connections import BaseEdges
 from mimir.flows.edges import COUNTERS
 
 #: base rows expanded at a time
-SLICE_ROWS = 1 << 18
+SLICE_ROWS = 1 << 16
 PROTOCOLS = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp6", 132: "sctp"}
 VIEWS = ("pod", "service")
+TEXTS = ("recording", "client", "server", "proto", "view")
 SCHEMA = pa.schema(
     [
         ("recording", pa.string()),
@@ -32,12 +33,15 @@ SCHEMA = pa.schema(
         *((name, pa.int64()) for name in COUNTERS),
     ]
 )
+#: texts as numbers into a list while they are in memory; in the file they are texts
+_CODED = pa.schema([pa.field(f.name, pa.dictionary(pa.int32(), f.type) if f.name in TEXTS else f.type) for f in SCHEMA])
 
 
 def write_edges(edges: BaseEdges, windows_s: Sequence[int], recording: str, out: Path) -> int:
     """Write the edges of one recording atomically; returns the number of rows. Same edges, same bytes."""
     rows = 0
-    with atomic(out) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+    options = {"compression": "zstd", "store_schema": False}
+    with atomic(out) as temporary, pq.ParquetWriter(temporary, _CODED, **options) as writer:
         for part in expand(edges, windows_s, recording):
             writer.write_table(part)
             rows += part.num_rows
@@ -47,68 +51,67 @@ def write_edges(edges: BaseEdges, windows_s: Sequence[int], recording: str, out:
 def expand(edges: BaseEdges, windows_s: Sequence[int], recording: str) -> Iterator[pa.Table]:
     """Sorted tables in the order of the file: window lengths ascending, then time."""
     order = np.argsort(edges.window, kind="stable")
-    names = sorted({text for n in edges.names for text in (n.pod, n.service)})
-    rank = {text: i for i, text in enumerate(names)}
-    views = [np.array([rank[getattr(n, view)] for n in edges.names], np.int64) for view in VIEWS]
+    slicer = _Slicer(edges, recording)
     for window_s in sorted(set(windows_s)):
         starts = edges.window[order] * edges.base_s // window_s * window_s
-        cuts = _cuts(starts)
-        for a, b in pairwise(cuts):
-            yield _table(edges, order[a:b], starts[a:b], views, names, window_s, recording)
+        for a, b in pairwise(_cuts(starts)):
+            yield slicer.table(order[a:b], starts[a:b], window_s)
 
 
 def _cuts(starts: NDArray[np.int64]) -> list[int]:
     """Places to cut sorted window starts, never inside a window."""
     cuts = [0]
     while cuts[-1] < len(starts):
-        at = min(cuts[-1] + SLICE_ROWS, len(starts)) - 1
-        stop = int(np.searchsorted(starts, starts[at], "right" if at + 1 == len(starts) else "left"))
-        if stop <= cuts[-1]:
-            stop = int(np.searchsorted(starts, starts[at], "right"))
+        last = starts[min(cuts[-1] + SLICE_ROWS, len(starts)) - 1]
+        stop = int(np.searchsorted(starts, last, "left"))
+        if stop <= cuts[-1] or cuts[-1] + SLICE_ROWS >= len(starts):
+            stop = int(np.searchsorted(starts, last, "right"))
         cuts.append(stop)
     return cuts
 
 
-def _table(
-    edges: BaseEdges,
-    rows: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    views: list[NDArray[np.int64]],
-    names: list[str],
-    window_s: int,
-    recording: str,
-) -> pa.Table:
-    """One slice: both views, grouped and sorted."""
-    proto_names = sorted({PROTOCOLS.get(p, str(p)) for p in edges.proto[rows].tolist()})
-    proto_rank = np.zeros(256, np.int64)
-    for number in range(256):
-        text = PROTOCOLS.get(number, str(number))
-        proto_rank[number] = proto_names.index(text) if text in proto_names else 0
-    keys = np.empty((2 * len(rows), 6), np.int64)
-    for view, ranks in enumerate(views):
-        part = keys[view * len(rows) : (view + 1) * len(rows)]
-        part[:, 0], part[:, 1], part[:, 2] = starts, ranks[edges.client[rows]], ranks[edges.server[rows]]
-        part[:, 3], part[:, 4], part[:, 5] = edges.port[rows], proto_rank[edges.proto[rows]], view
-    order = np.lexsort(keys.T[::-1])
-    keys = keys[order]
-    heads = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(axis=1)]) if len(keys) else np.zeros(0, np.int64)
-    sums = np.add.reduceat(edges.counters[rows[order % len(rows)]], heads, axis=0)
-    keys = keys[heads]
-    columns = [
-        pa.array([recording]).take(pa.array(np.zeros(len(keys), np.int8))),
-        np.full(len(keys), window_s, np.int32),
-        keys[:, 0],
-        _texts(names, keys[:, 1]),
-        _texts(names, keys[:, 2]),
-        keys[:, 3].astype(np.int32),
-        _texts(proto_names, keys[:, 4]),
-        _texts(list(VIEWS), keys[:, 5]),
-        *sums.T,
-    ]
-    return pa.table(
-        [pa.array(np.ascontiguousarray(c)) if isinstance(c, np.ndarray) else c for c in columns], schema=SCHEMA
-    )
+class _Slicer:
+    """Slices of base edges → sorted tables. Names and protocols are numbered in the order of their texts."""
 
+    def __init__(self, edges: BaseEdges, recording: str):
+        self.edges, self.recording = edges, recording
+        self.names = sorted({text for n in edges.names for text in (n.pod, n.service)})
+        rank = {text: i for i, text in enumerate(self.names)}
+        self.views = [np.array([rank[getattr(n, view)] for n in edges.names], np.int64) for view in VIEWS]
+        texts = [PROTOCOLS.get(number, str(number)) for number in range(256)]
+        self.protocols = sorted(texts)
+        self.proto_rank = np.array([self.protocols.index(text) for text in texts], np.int64)
 
-def _texts(names: list[str], index: NDArray[np.int64]) -> pa.Array:
-    return pa.array(names, pa.string()).take(pa.array(index))
+    def table(self, rows: NDArray[np.int64], starts: NDArray[np.int64], window_s: int) -> pa.Table:
+        """Both views of base rows `rows`, grouped and sorted by the key columns."""
+        edges, size = self.edges, len(self.names)
+        client, server = edges.client[rows], edges.server[rows]
+        service = (edges.port[rows] << 8) | self.proto_rank[edges.proto[rows]]
+        first = np.concatenate([(starts - starts[0]) // window_s * size + ranks[client] for ranks in self.views])
+        second = np.concatenate([(ranks[server] << 25) | (service << 1) | v for v, ranks in enumerate(self.views)])
+        order = np.lexsort((second, first))
+        first, second = first[order], second[order]
+        heads = np.flatnonzero(np.r_[True, (first[1:] != first[:-1]) | (second[1:] != second[:-1])])
+        sums = np.add.reduceat(edges.counters[rows[order % len(rows)]], heads, axis=0)
+        first, second = first[heads], second[heads]
+        columns = [
+            self._coded([self.recording], np.zeros(len(heads), np.int64)),
+            pa.array(np.full(len(heads), window_s, np.int32)),
+            pa.array(starts[0] + first // size * window_s),
+            self._coded(self.names, first % size),
+            self._coded(self.names, second >> 25),
+            pa.array(((second >> 9) & 0xFFFF).astype(np.int32)),
+            self._coded(self.protocols, (second >> 1) & 0xFF),
+            self._coded(list(VIEWS), second & 1),
+            *(pa.array(np.ascontiguousarray(column)) for column in sums.T),
+        ]
+        return pa.table(columns, schema=_CODED)
+
+    @staticmethod
+    def _coded(texts: list[str], index: NDArray[np.int64]) -> pa.DictionaryArray:
+        """Numbers into `texts`; the dictionary that goes to the file holds only those that occur."""
+        used = np.zeros(len(texts), np.bool_)
+        used[index] = True
+        number = np.cumsum(used, dtype=np.int32) - np.int32(1)
+        occurring = pa.array([texts[i] for i in np.flatnonzero(used).tolist()], pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(number[index]), occurring)
