@@ -19,7 +19,7 @@ from mimir.detectors.leakpaths import LeakPath
 Array = NDArray[np.float64]
 
 SHRINK = 30.0  #: windows' worth of belief that residuals of different edges are uncorrelated
-RECENT = 5  #: the last 1/RECENT of K windows must still show …
+RECENT = 5  #: a part at most 1/RECENT of the K windows long, up to now, must still show …
 STILL = 2.0  #: … 1/STILL of the mean excess, or the leak counts as over
 CLIP = 6.0  #: statistics further from their median than this are cut before their scatter is taken
 POOLED = 20.0  #: independent stretches' worth of belief in the scale common to all tests
@@ -91,17 +91,22 @@ def signal_of(test: Test, z: Array, gain: Array, shared: Array, corr: Array) -> 
 
 
 def statistic(test: Signal, length: int) -> Array:
-    """T over the last `length` windows; held down where its recent part no longer shows the excess."""
-    whole = _ratio(test, length)
-    recent = max(1, length // RECENT)
-    if length == 1:
-        return whole
-    held = STILL * _ratio(test, recent) * np.sqrt(length / recent)
-    return np.minimum(whole, np.maximum(held, -np.abs(whole)))
-
-
-def _ratio(test: Signal, length: int) -> Array:
+    """T over the last `length` windows (fewer at the start of a series)."""
     return window_sums(test.signal, length) / np.sqrt(variance(test, length))
+
+
+def held(z: Array, lengths: Sequence[int]) -> Array:
+    """(T, K) standardised statistics; a long sum is held down where its recent part no longer shows the excess.
+
+    Without it a sum would report a leak long after its end.
+    """
+    out = z.copy()
+    for k, length in enumerate(lengths):
+        recent = max((r for r, other in enumerate(lengths) if other * RECENT <= length), default=k)
+        if recent != k:
+            limit = STILL * z[:, recent] * np.sqrt(length / lengths[recent])
+            out[:, k] = np.minimum(z[:, k], np.maximum(limit, 0.0))
+    return out
 
 
 def variance(test: Signal, length: int) -> Array:

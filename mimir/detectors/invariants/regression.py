@@ -57,10 +57,11 @@ def blocks(windows: int) -> NDArray[np.int64]:
     return np.arange(windows, dtype=np.int64) * min(folds, max(windows, 1)) // max(windows, 1)
 
 
-def fit(x: Array, y: Array, free: int, ridge: float, floor: float) -> tuple[Fit, Array]:
+def fit(x: Array, y: Array, free: int, ridge: float, floor: float, memory: int) -> tuple[Fit, Array]:
     """A fitted invariant and its (T,) cross-validated residuals in units of σ(t).
 
-    The first `free` regressors are not penalised. `floor` is the smallest σ allowed, in units of y.
+    The first `free` regressors are not penalised. `floor` is the smallest σ allowed, in units of y;
+    `memory` how many windows residuals may depend on each other.
     """
     full, fold = with_intercept(x), blocks(len(y))
     scale = np.sqrt((full**2).mean(axis=0))
@@ -76,8 +77,21 @@ def fit(x: Array, y: Array, free: int, ridge: float, floor: float) -> tuple[Fit,
         sigma2 = s0 + s1 * np.maximum(z @ beta, 0.0)
         standard = np.abs(y - held_out) / np.sqrt(sigma2)
         weight = np.minimum(1.0, HUBER / np.maximum(standard, 1e-12)) / sigma2
-    model = Fit(beta / scale, inverse / np.outer(scale, scale), s0, s1)
+    inflation = dependence((y - held_out) / np.sqrt(sigma2), memory)
+    model = Fit(beta / scale, inflation * inverse / np.outer(scale, scale), s0, s1)
     return model, (y - held_out) / np.sqrt(sigma2 + model.leverage(full))
+
+
+def dependence(residual: Array, memory: int) -> float:
+    """By how much neighbouring residuals inflate the variance of β: that of block means against independent windows.
+
+    Batch means over blocks of `memory` windows (Alexopoulos & Seila 1998); ≥ 1.
+    """
+    whole = len(residual) // memory
+    if whole < 2:
+        return 1.0
+    cut = np.clip(residual[: whole * memory], -WINSOR, WINSOR).reshape(whole, memory)
+    return max(1.0, memory * float((cut.mean(axis=1) ** 2).mean()) / max(float((cut**2).mean()), 1e-12))
 
 
 def _first_weights(x: Array, y: Array, floor: float) -> Array:

@@ -23,7 +23,7 @@ REPLIES, REQUESTS, NAMES = "response_payload_bytes", "request_payload_bytes", "d
 BYTES = (REPLIES, REQUESTS, NAMES)
 CALLS = "requests"  #: exchanges, or DNS queries on edges that carry them
 #: what a request causes is not the same for ever: contents and caches drift by about these shares from day to day
-BYTES_DRIFT, CALLS_DRIFT = 0.02, 0.003
+BYTES_DRIFT, CALLS_DRIFT = 0.01, 0.003
 FLOOR = {REPLIES: 250.0, REQUESTS: 250.0, NAMES: 100.0, CALLS: 1.0}  #: smallest σ a window, in bytes or requests
 
 
@@ -83,7 +83,8 @@ def targets_of(edge: int, dns: bool) -> list[Target]:
 
 
 def fit_invariants(
-    counts: Counts, keys: Sequence[EdgeKey], dns: NDArray[np.bool_], paths: Sequence[LeakPath], lags: int, ridge: float
+    counts: Counts, keys: Sequence[EdgeKey], dns: NDArray[np.bool_], paths: Sequence[LeakPath], lags: int, ridge: float,
+    memory: int,
 ) -> tuple[list[Invariant], Array]:
     """All invariants of the training counts, and their (T, M) cross-validated standardised residuals."""
     gram, most = Gram(counts.requests), most_regressors(len(counts.requests))
@@ -98,7 +99,7 @@ def fit_invariants(
             chosen = gram.choose(y, near if own else clean, [edge] if own else [], most)
             lagged = [(e, 0) for e in chosen] + [(chosen[0], lag) for lag in range(1, lags + 1) if chosen]
             free = 1 if chosen else 0
-            model, residual = fit(counts.matrix(lagged), y, free, ridge, FLOOR[target.counter])
+            model, residual = fit(counts.matrix(lagged), y, free, ridge, FLOOR[target.counter], memory)
             invariants.append(Invariant(target, tuple(lagged), model))
             residuals.append(residual)
     shape = (len(counts.requests), len(invariants))

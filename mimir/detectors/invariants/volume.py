@@ -20,7 +20,7 @@ from mimir.flows.edges import EdgeKey, EdgeSeries, Window
 Array = NDArray[np.float64]
 
 MOST_HOPS, MOST_CHAINS = 4, 100
-BYTES_UNIT, COUNT_UNIT = 1.0, 2.5  #: σ above the knee where residuals begin to count logarithmically: sizes burst, counts do not
+BYTES_UNIT, COUNT_UNIT = 1.5, 2.5  #: σ above the knee where residuals begin to count logarithmically: sizes burst, counts do not
 CHAIN_SHARE = 0.9  #: of the error allowance given to chains from a sensitive store; the rest is for single edges
 
 
@@ -64,7 +64,7 @@ class Volume:
         self.paths = leak_paths(self.keys, benign.sensitive, MOST_HOPS, MOST_CHAINS)
         self.lengths = tuple(sorted({1, *(max(1, s // benign.window_s) for s in self.memory_s)}))
         counts = tg.Counts(benign, self.keys, self.dns)
-        self.invariants, held_out = tg.fit_invariants(counts, self.keys, self.dns, self.paths, self.lags, self.ridge)
+        self.invariants, held_out = tg.fit_invariants(counts, self.keys, self.dns, self.paths, self.lags, self.ridge, max(self.lengths))
         self._make_tests()
         self._stretch = tails.stretch(held_out, self._unit)
         normal = tails.normal_equivalent(held_out, self._stretch, self._unit)
@@ -113,7 +113,8 @@ class Volume:
         count = len(normal)
         best, test, length = np.zeros(count), np.zeros(count, np.int64), np.ones(count, np.int64)
         for n, values in enumerate(self._statistics(normal, residuals)):
-            surprise = tails.surprise((values - self._location[n]) / self.scale[n], self._freedom) - self._price[n]
+            z = chains.held((values - self._location[n]) / self.scale[n], self.lengths)
+            surprise = tails.surprise(z, self._freedom) - self._price[n]
             longest = surprise.argmax(axis=1)
             surprise = np.take_along_axis(surprise, longest[:, None], axis=1)[:, 0]
             better = surprise > best
