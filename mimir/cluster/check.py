@@ -18,5 +18,5 @@ def workload_problems(spec: Spec) -> list[Problem]:
         found += check_cluster(spec.cluster, spec.app)
     if found:
         return found
-    leak = leak_problems(spec.exfiltration, list(spec.app.services), allowed_edges(spec.app), spec.evaluation.test_s)
+    leak = leak_problems(spec.exfiltration, list(spec.app.services), allowed_edges(spec.app), spec.recording_s("test"))
     return [*check_load(spec.load, spec.app), *leak]

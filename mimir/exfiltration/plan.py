@@ -15,7 +15,7 @@ from mimir.spec.schema import ExfiltrationSpec
 from mimir.units import NS_PER_S
 
 LEAD_SHARE = 0.1  # of the recording stays free at its beginning: detectors that look back need a past
-GAP_S = 120.0  # at least this after each incident: no 60 s window touches two incidents
+GAP_S = 300.0  # at least this after each incident: detectors look back that far (evaluation.recovery_s)
 _PLAN, _DATA = 0x504C414E, 0x44415441  # keep the streams for schedule and data apart
 _MS = 1_000_000
 

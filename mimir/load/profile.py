@@ -36,7 +36,7 @@ def check_load(load: LoadSpec, app: AppSpec) -> list[Problem]:
 
 def _problems(load: LoadSpec, app: AppSpec) -> Iterator[Problem]:
     where = f"set it in conf/load/{load.name}.yaml or on the command line"
-    for key in ("users", "duration_s", "day_s"):
+    for key in ("users", "day_s"):
         if getattr(load, key) < 1:
             yield Problem(f"load.{key}", f"must be ≥ 1 (got {getattr(load, key)})", "1, 2 …", where)
     if len(load.profile) != STEPS or min(load.profile, default=0) < 0:

@@ -42,7 +42,7 @@ def orders(spec: Spec) -> list[RecordingOrder]:
     """The three orders on one time axis, each starting at midnight with at least a day's gap before the next."""
     start, result = EPOCH_S, []
     for number, name in enumerate(RECORDINGS):
-        duration = int(getattr(spec.evaluation, f"{name}_s"))
+        duration = spec.recording_s(name)
         result.append(RecordingOrder(name, start, duration, (spec.seed, number), name == "test", Path()))
         start += (duration // DAY_S + 2) * DAY_S
     return result

@@ -17,7 +17,7 @@ class LoadSpec:
 
     name: str
     users: int
-    duration_s: int
+    duration_s: int | None
     day_s: int
     profile: list[float]
     mix: dict[str, float] | None

@@ -128,3 +128,7 @@ class Spec:
     workers: int
     verbosity: Literal["quiet", "normal", "debug"]
     paths: PathsSpec
+
+    def recording_s(self, name: str) -> int:
+        """Length (s) of the recording `name` (fit, calibrate, test): `load.duration_s`, or as `evaluation` says."""
+        return int(self.load.duration_s or getattr(self.evaluation, f"{name}_s"))

@@ -59,11 +59,11 @@ def _evaluation(spec: Spec) -> Iterator[Problem]:
     if spec.cluster.name == "recorded":
         return
     longest = max(spec.detector.windows_s, default=60)
-    for name in ("fit_s", "calibrate_s", "test_s"):
-        seconds = getattr(evaluation, name)
+    for name in ("fit", "calibrate", "test"):
+        seconds, key = spec.recording_s(name), "load.duration_s" if spec.load.duration_s else f"evaluation.{name}_s"
         if seconds < 20 * longest:
-            yield Problem(f"evaluation.{name}", f"is too short for windows of {longest} s (got {seconds} s)",
-                          f"≥ {20 * longest} s", f"set it on the command line: evaluation.{name}={60 * longest}")  # fmt: skip
+            yield Problem(key, f"is too short for windows of {longest} s (got {seconds} s)",
+                          f"≥ {20 * longest} s", f"set it on the command line: {key}={60 * longest}")  # fmt: skip
 
 
 def _recorded(spec: Spec) -> Iterator[Problem]:

@@ -56,7 +56,7 @@ def test_every_option_can_be_acted_out_in_sock_shop_and_is_documented(option: st
         ("direct", {"dns": tunnel().dns}, ["exfiltration.dns has no meaning for channel raw_tcp"]),
         ("direct", {"technique": "1048"}, ["exfiltration.technique is not a technique (got '1048')"]),
         ("direct", {"rate_bytes_per_min": 0.0}, ["exfiltration.rate_bytes_per_min must be > 0 (got 0)", "direct.yaml"]),
-        ("direct", {"incidents": 20}, ["exfiltration.incidents do not fit", "at most 9 incidents"]),
+        ("direct", {"incidents": 20}, ["exfiltration.incidents do not fit", "at most 7 incidents"]),
         ("none", {"path_class": PathClass.dns}, ["channel none leaks nothing"]),
     ],
 )  # fmt: skip

@@ -99,11 +99,11 @@ def test_no_channel_no_incidents() -> None:
 
 def test_incidents_that_do_not_fit_are_refused_with_the_length_that_would_do() -> None:
     spec = scenario("relay_chain")
-    with pytest.raises(SpecError, match=r"exfiltration.incidents do not fit: 3 × 600 s, .* need 2400 s, .* has 2399 s"):
-        plan_incidents(spec, START_S, 2399, (1,))
-    assert len(plan_incidents(spec, START_S, 2400, (1,))) == 3
+    with pytest.raises(SpecError, match=r"exfiltration.incidents do not fit: 3 × 600 s, .* need 3000 s, .* has 2999 s"):
+        plan_incidents(spec, START_S, 2999, (1,))
+    assert len(plan_incidents(spec, START_S, 3000, (1,))) == 3
     with pytest.raises(SpecError, match="at most 2 incidents"):
-        plan_incidents(spec, START_S, 1600, (1,))
+        plan_incidents(spec, START_S, 2100, (1,))
 
 
 @pytest.mark.parametrize("field", ["rate_bytes_per_min", "bytes_per_message", "incidents", "incident_duration_s"])
