@@ -16,7 +16,15 @@ PROTOCOL_NAMES = {
     1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 41: "6in4", 47: "gre", 50: "esp", 51: "ah", 58: "icmp6",
     89: "ospf", 103: "pim", 112: "vrrp", 132: "sctp",
 }  # fmt: skip
-ETHERTYPE_NAMES = {0x0806: "arp", 0x8847: "mpls", 0x88CC: "lldp", 0x8863: "pppoe", 0x8864: "pppoe", 0x888E: "eapol"}
+ETHERTYPE_NAMES = {
+    0x0806: "arp",
+    0x8035: "arp",
+    0x8847: "mpls",
+    0x88CC: "lldp",
+    0x8863: "pppoe",
+    0x8864: "pppoe",
+    0x888E: "eapol",
+}
 
 
 @dataclass

@@ -248,7 +248,8 @@ def decode_block(
             row = decode_frame(buf, frame, captured, wire, ts_ns, interface, linktype, out, row, tally, base + at)
             at = following
         elif status == UNUSABLE:
-            skip(tally, BLOCK_UNUSABLE, wire, base + at)
+            tally.sums[PACKETS] += 1
+            skip(tally, BLOCK_UNUSABLE, 0, base + at)  # its own lengths cannot be believed
             at = following
         elif status == SKIP and following <= end:
             at = following

@@ -81,7 +81,11 @@ class _FileReader:
         self.order: pcapng.Order = "little"
         self.table: list[list[int]] = []
         self.interfaces: NDArray[np.int64] = np.zeros((1, 5), np.int64)
-        self.fmt = self._format()
+        try:
+            self.fmt = self._format()
+        except CaptureError:
+            self.close()
+            raise
 
     def close(self) -> None:
         self.source.close()
