@@ -49,17 +49,20 @@ class Result:
     reused: bool
 
 
-def cached(root: Path, name: str, key: str, make: Callable[[Path], dict[str, Any]], keep: bool = True) -> Result:
+def cached(
+    root: Path, name: str, key: str, make: Callable[[Path], dict[str, Any]], keep: bool = True, fresh: bool = False
+) -> Result:
     """Result of a stage in the shared folder `root`, made by `make(folder)` if it is not there.
 
     Safe for many processes: the first one makes it under a lock, the others wait. A killed process leaves only a
-    temporary folder that the next one removes. With `keep` false the files may be gone while their record stays.
+    temporary folder that the next one removes. With `keep` false the files may be gone while their record stays; with
+    `fresh` true it is made again in any case.
     """
     folder = root / f"{name}-{key}"
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{folder.name}.lock"):
         record = folder / "stage.json"
-        if record.exists():
+        if record.exists() and not fresh:
             found = read_json(record)
             if not keep or all((folder / f).exists() for f in found["files"]):
                 return Result(folder, found["files"], found["facts"], found["seconds"], True)

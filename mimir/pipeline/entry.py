@@ -28,7 +28,9 @@ class Session:
 
         context = job_context()
         outcome = run_job(config, context)
-        if context.sweep_folder is None:  # the exit code of a sweep comes from all of its jobs, see mimir.pipeline.sweep
+        if (
+            context.sweep_folder is None
+        ):  # the exit code of a sweep comes from all of its jobs, see mimir.pipeline.sweep
             self.exit_code = outcome.exit_code
         return outcome.objective
 

@@ -84,15 +84,15 @@ def record_one(
         return edges_of(spec, recorded.folder, folder)
 
     key = record_key(plain, order)
-    keep = spec.capture.keep
-    recorded = cached(cache, "record", key, make_recording, keep=keep)
+    keep, fresh = spec.capture.keep, spec.reuse == "never"
+    recorded = cached(cache, "record", key, make_recording, keep=keep, fresh=fresh)
     part = {"windows_s": spec.capture.windows_s, "timeout_s": spec.capture.connection_timeout_s}
     inputs = _numbered(recorded.files)
     edge_key = stage_key("edges", EDGE_ROOMS, part, inputs)
     captures = [recorded.folder / name for name in recorded.files if name.startswith("capture/")]
     if not (cache / f"edges-{edge_key}" / "stage.json").exists() and not all(c.exists() for c in captures):
         recorded = cached(cache, "record", key, make_recording)  # an earlier run dropped the packets
-    edges = cached(cache, "edges", edge_key, make_edges)
+    edges = cached(cache, "edges", edge_key, make_edges, fresh=fresh)
     if not keep:
         for capture in captures:
             capture.unlink(missing_ok=True)

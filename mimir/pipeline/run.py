@@ -51,6 +51,8 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
             raise MimirError(
                 f"reuse=require, but {path} is {directory.status['state']} or made by other code; use reuse=auto"
             )
+        if spec.reuse == "never":
+            directory.forget_stages()
         _attempt(spec, plain, plan, directory, context)
         return _conclude(spec, directory, context, fresh=True)
 

@@ -78,6 +78,11 @@ class RunDirectory:
         write_json(record, {"key": key, "files": files})
         self.note(name, time.perf_counter() - began, False)
 
+    def forget_stages(self) -> None:
+        """Make every stage run again."""
+        for record in (self.path / ".stages").glob("*.json"):
+            record.unlink()
+
     def digest_of(self, name: str) -> str:
         """SHA-256 of a file here; the stage that made it has recorded it already, so large files are not read again."""
         for record in sorted((self.path / ".stages").glob("*.json")):
