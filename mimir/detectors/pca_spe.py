@@ -50,10 +50,10 @@ class PcaSpe(Parametrised):
         bytes_ = columns.fold(total_bytes(benign))
         self._edges, self._mean = columns.keys, bytes_.mean(axis=0)
         self._scale = np.maximum(bytes_.std(axis=0), np.maximum(SCALE_FLOOR_BYTES, SCALE_FLOOR_SHARE * self._mean))
-        _, singular, rows = np.linalg.svd((bytes_ - self._mean) / self._scale, full_matrices=False)
-        share = np.cumsum(singular**2)
+        rows, power = _principal((bytes_ - self._mean) / self._scale)
+        share = np.cumsum(power)
         keep = int(np.searchsorted(share, self.variance_kept * share[-1]) + 1) if len(share) and share[-1] > 0 else 0
-        self._components = rows[: min(keep, len(rows))]
+        self._components = np.ascontiguousarray(rows[:keep])  # stored and fresh must multiply alike
         return self
 
     def _residuals(self, windows: EdgeSeries) -> tuple[NDArray[np.float64], tuple[EdgeKey, ...]]:
@@ -107,6 +107,15 @@ class PcaSpe(Parametrised):
         self._edges = keys_from_json(state["edges"])
         self._mean, self._scale, self._components = (np.asarray(state[k]) for k in ("mean", "scale", "components"))
         return self
+
+
+def _principal(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Right singular vectors of (T, E) as rows and their squared singular values, largest first."""
+    if len(x) < x.shape[1]:
+        _, singular, rows = np.linalg.svd(x, full_matrices=False)
+        return rows, singular**2
+    power, vectors = np.linalg.eigh(x.T @ x)
+    return vectors.T[::-1], np.maximum(power[::-1], 0.0)
 
 
 def _reason(name: str, edge: EdgeKey, observed: float, expected: float, share: float) -> Reason:

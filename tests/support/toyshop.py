@@ -298,3 +298,23 @@ def select(series: EdgeSeries, edges: Sequence[EdgeKey], windows: int | None = N
     return replace(
         series, window_start=series.window_start[:count], edges=tuple(edges), table=table, pods=None, _dense={}
     )
+
+
+def empty(series: EdgeSeries) -> EdgeSeries:
+    """The same windows without any traffic, and without any edge."""
+    return select(series, [])
+
+
+def wide(windows: int, edges: int, seed: int, window_s: int = 60) -> EdgeSeries:
+    """A big application without a story: a tree of services, request counts handed down, sizes per request."""
+    rng = np.random.default_rng([seed, 19])
+    toy = Toy(windows, window_s, seed, sensitive=frozenset({f"s{edges - 1}", f"s{edges - 2}"}))
+    users = rng.poisson(600 * load(toy)).astype(float)
+    calls, rows = {0: users}, {}
+    rows[EdgeKey(OUT, "s0", 80, "tcp")] = _row(users, 300 * users, _sum_of_sizes(rng, users, 2_000, 0.8))
+    for number in range(1, edges):
+        parent = int(rng.integers(max(0, (number - 1) // 3), number))
+        calls[number] = rng.binomial(calls[parent].astype(int), 0.8).astype(float)
+        down = _sum_of_sizes(rng, calls[number], float(rng.uniform(200, 3_000)), 0.7)
+        rows[EdgeKey(f"s{parent}", f"s{number}", 80, "tcp")] = _row(calls[number], 250 * calls[number], down)
+    return to_series(rows, toy, {}, None)

@@ -8,6 +8,7 @@ windows the fit has not seen. Linear invariants of request counts: Jiang, Chen &
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,8 @@ class Fit:
 
     def leverage(self, full: Array) -> Array:
         """Variance of the prediction that comes from not knowing β exactly; large away from the training data."""
-        return np.einsum("tp,pq,tq->t", full, self.covariance, full, optimize=True)
+        out: Array = ((full @ self.covariance) * full).sum(axis=1)
+        return out
 
 
 def with_intercept(x: Array) -> Array:
@@ -110,24 +112,20 @@ def _cross_validate(
     count = int(fold.max()) + 1
     starts = np.searchsorted(fold, np.arange(count))
     wz = z * weight[:, None]
-    grams = np.stack([wz[a:b].T @ z[a:b] for a, b in _spans(starts, len(y))])
-    sides = np.stack([wz[a:b].T @ y[a:b] for a, b in _spans(starts, len(y))])
+    spans = list(pairwise([*starts.tolist(), len(y)]))
+    grams = np.stack([wz[a:b].T @ z[a:b] for a, b in spans])
+    sides = np.stack([wz[a:b].T @ y[a:b] for a, b in spans])
     gram, side = grams.sum(axis=0), sides.sum(axis=0)
     base = float(np.trace(gram)) / len(gram)
     strengths = ridge * np.array(RIDGE_STEPS) * base
     jitter = 1e-9 * base * np.eye(len(gram))
     left = (gram - grams)[None] + jitter + strengths[:, None, None, None] * np.diag(penalised.astype(np.float64))
     beta = np.linalg.solve(left, np.broadcast_to((side - sides)[None, :, :, None], (*left.shape[:3], 1)))[..., 0]
-    predicted = np.einsum("tp,stp->st", z, beta[:, fold], optimize=True)
+    predicted = np.stack([np.concatenate([z[a:b] @ s[f] for f, (a, b) in enumerate(spans)]) for s in beta])
     error = np.abs(y - predicted) * np.sqrt(weight)
     cut = WINSOR * np.maximum(np.median(error, axis=1, keepdims=True), 1e-12)
     best = int(np.argmin((np.minimum(error, cut.min()) ** 2).sum(axis=1)))
     return predicted[best], float(strengths[best])
-
-
-def _spans(starts: NDArray[np.int64], end: int) -> list[tuple[int, int]]:
-    edges = [*starts.tolist(), end]
-    return list(zip(edges[:-1], edges[1:], strict=True))
 
 
 def _solve(z: Array, y: Array, weight: Array, penalised: NDArray[np.bool_], strength: float) -> tuple[Array, Array]:

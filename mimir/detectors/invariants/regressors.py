@@ -43,7 +43,7 @@ class Gram:
         gram, side = self.gram[np.ix_(pool, pool)].copy(), self.centred[:, pool].T @ y
         left, first = float(y @ y), np.maximum(np.diag(gram).copy(), 1e-300)
         chosen: list[int] = []
-        for step in range(len(forced) + most):
+        for step in range(min(len(pool), len(forced) + most)):
             diagonal = np.diag(gram)
             gain = np.where(diagonal > 1e-6 * first, side**2 / np.maximum(diagonal, 1e-300), 0.0)
             best = step if step < len(forced) else int(np.argmax(gain))

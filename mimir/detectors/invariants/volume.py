@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 MOST_HOPS, MOST_CHAINS = 4, 100
 BYTES_UNIT, COUNT_UNIT = 1.5, 2.5  #: σ above the knee where residuals begin to count logarithmically: sizes burst, counts do not
+HOP_PRICE = 0.3  #: surprise a chain pays for each hop more than the shortest: every hop is one more relay to plant
 CHAIN_SHARE = 0.9  #: of the error allowance given to chains from a sensitive store; the rest is for single edges
 
 
@@ -52,6 +53,7 @@ class Volume:
         self._stretch = self._price = self._unit = np.zeros(0)
         self._freedom = np.ones(1)
         self.correlation = np.zeros((0, 0))
+        self.bias = np.zeros(0)  #: mean standardised residual; fits are robust, so rare large replies lie above them
         self._location = self.scale = np.zeros((0, 1))
         self._last: tuple[EdgeSeries, Evidence] | None = None
 
@@ -67,6 +69,7 @@ class Volume:
         self.invariants, held_out = tg.fit_invariants(counts, self.keys, self.dns, self.paths, self.lags, self.ridge, max(self.lengths))
         self._make_tests()
         self._stretch = tails.stretch(held_out, self._unit)
+        self.bias = held_out.mean(axis=0)
         normal = tails.normal_equivalent(held_out, self._stretch, self._unit)
         self.correlation = chains.correlation(normal)
         residuals = tg.residuals_of(self.invariants, counts)
@@ -92,6 +95,8 @@ class Volume:
         chain, edge = share / max(on_chain.sum(), 1), (1 - share) / max((~on_chain).sum(), 1)
         # weighted Bonferroni, less the constant that all tests share
         self._price = np.where(on_chain, 0.0, np.log10(chain / edge) if on_chain.any() else 0.0)
+        hops = np.array([len(test.members) for test in self.tests])
+        self._price += HOP_PRICE * np.where(on_chain, hops - hops.min(where=on_chain, initial=MOST_HOPS), 0)
 
     def _statistics(self, normal: Array, residuals: tg.Residuals) -> list[Array]:
         """Per test the (T, K) statistics before standardisation."""
@@ -144,7 +149,7 @@ class Volume:
             "edges": keys_to_json(self.keys), "dns": self.dns, "lengths": list(self.lengths),
             "paths": [[list(p.nodes), [[h.edge, h.reply] for h in p.hops]] for p in self.paths],
             "invariants": tg.to_state(self.invariants), "stretch": self._stretch, "correlation": self.correlation,
-            "location": self._location, "scale": self.scale, "freedom": self._freedom,
+            "location": self._location, "bias": self.bias, "scale": self.scale, "freedom": self._freedom,
         }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any]) -> Self:
@@ -157,7 +162,7 @@ class Volume:
         self.invariants = tg.from_state(state["invariants"])
         self._stretch, self.correlation = np.asarray(state["stretch"]), np.asarray(state["correlation"])
         self._location, self.scale = np.asarray(state["location"]), np.asarray(state["scale"])
-        self._freedom = np.asarray(state["freedom"])
+        self._freedom, self.bias = np.asarray(state["freedom"]), np.asarray(state["bias"])
         self._make_tests()
         self._last = None
         return self

@@ -106,7 +106,7 @@ def leaked(
     residuals, number = evidence.residuals, volume.tests.index(test)
     sized = chains.Test(members, test.chain, CLEAN)
     gain, shared = 1.0 / residuals.sigma[span], residuals.shared[span]
-    signal = chains.signal_of(sized, residuals.standard[span], gain, shared, volume.correlation)
+    signal = chains.signal_of(sized, residuals.standard[span] - volume.bias, gain, shared, volume.correlation)
     length, power = len(signal.signal), float(signal.power.sum())
     estimate = float(signal.signal.sum()) / power
     sigma = float(np.sqrt(chains.variance(signal, length)[-1])) / power * float(volume.scale[number].max())

@@ -1,0 +1,117 @@
+"""Every detector in the registry keeps the contract; one that learns nothing does not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import yaml
+
+from mimir.detectors.base import Detector, Scores
+from mimir.detectors.egress_volume import EgressVolume
+from mimir.detectors.registry import DETECTORS, NOT_PARAMETERS, build, create, names
+from mimir.errors import MimirError
+from mimir.spec.detector import DetectorSpec
+from tests.support import detector_contract as contract
+from tests.support.toyshop import wide
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "detector"
+CHECKS = (
+    contract.check_shape, contract.check_unfitted, contract.check_deterministic, contract.check_learns, contract.check_leak,
+    contract.check_thin_windows, contract.check_thin_training, contract.check_parameters, contract.check_reasons,
+    contract.check_new_pods,
+)  # fmt: skip
+
+
+def from_yaml(name: str) -> Detector:
+    """The detector with the parameters of its YAML."""
+    values = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+    return build(name, {k: v for k, v in values.items() if k not in NOT_PARAMETERS})
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__.removeprefix("check_"))
+@pytest.mark.parametrize("name", names())
+def test_contract(name: str, check: Callable[[contract.Make], None]) -> None:
+    check(partial(from_yaml, name))
+
+
+@pytest.mark.parametrize("name", names())
+def test_state_survives_the_disk(name: str, tmp_path: Path) -> None:
+    contract.check_state(partial(from_yaml, name), tmp_path)
+
+
+@pytest.mark.parametrize("name", names())
+def test_schema_yaml_and_registry_agree(name: str) -> None:
+    schemas = {get_args(s.__dataclass_fields__["name"].type)[0] if False else s for s in get_args(get_args(DetectorSpec)[0])}
+    values = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+    schema = next(s for s in schemas if s.__name__ == "".join(p.title() for p in name.split("_")) + "Spec")
+    detector = create(schema(**values))
+    assert detector.name == name == values["name"]
+    assert detector.get_params() == {k: v for k, v in values.items() if k not in NOT_PARAMETERS}
+
+
+def test_every_schema_is_registered() -> None:
+    assert len(get_args(get_args(DetectorSpec)[0])) == len(DETECTORS)
+    assert sorted(p.stem for p in CONF.glob("*.yaml")) == list(names())
+
+
+def test_unknown_detector_names_the_closest() -> None:
+    with pytest.raises(MimirError, match="did you mean 'pca_spe'"):
+        build("pca_sp", {})
+
+
+class NoFit(EgressVolume):
+    """Fits nothing and never says so."""
+
+    def fit(self, benign):
+        return self
+
+    def require(self, fitted):
+        return None
+
+
+class RandomProjection(EgressVolume):
+    """Says it is fitted, but its numbers have never met the data."""
+
+    def fit(self, benign):
+        self._usual = {}
+        return self
+
+    def score(self, windows):
+        self.require(self._usual is not None)
+        weights = np.random.default_rng(7).normal(size=len(windows))
+        return Scores(windows.window_s, windows.window_start, weights, windows.edges, np.zeros((len(windows), len(windows.edges))))
+
+
+@pytest.mark.parametrize("fake", [NoFit, RandomProjection])
+def test_a_detector_that_learns_nothing_fails(fake: type[Detector]) -> None:
+    failed = []
+    for check in CHECKS:
+        try:
+            check(fake)
+        except (AssertionError, pytest.fail.Exception):
+            failed.append(check.__name__)
+    assert "check_learns" in failed
+    assert len(failed) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names())
+def test_fit_and_score_keep_their_budget(name: str) -> None:
+    """1,000 windows × 200 edges: fit < 2 s (flagship 5 s), score ≥ 1e5 edge-windows/s; CPU time, doubled for slow machines."""
+    fit, windows = wide(1000, 200, 1), wide(1000, 200, 2)
+    for counter in ("request_bytes", "exchanges"):
+        windows.dense(counter)
+    detector = from_yaml(name)
+    start = time.process_time()
+    detector.fit(fit)
+    fitted = time.process_time()
+    detector.score(windows)
+    scored = time.process_time()
+    assert fitted - start < 2 * (5.0 if name == "invariants" else 2.0)
+    assert scored - fitted < 2 * 1000 * 200 / 1e5

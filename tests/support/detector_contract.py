@@ -1,0 +1,155 @@
+"""What every detector must do, as plain functions that raise AssertionError. See docs/concepts/detectors.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mimir.detectors.base import Detector
+from mimir.detectors.registry import load_detector, save_state
+from mimir.errors import NotFittedError
+from mimir.flows.edges import EdgeSeries
+from tests.support.toyshop import CHAIN, Leak, Toy, empty, select, shop
+
+Make = Callable[[], Detector]
+FIT, TEST = Toy(150, seed=1), Toy(90, seed=2)
+LEAK = range(40, 60)
+DIRECT = ("user-db", "outside:sink")
+
+
+@cache
+def series(toy: Toy, rate: float = 0.0, path: tuple[str, ...] = DIRECT) -> EdgeSeries:
+    """The shop, leaking `rate` bytes a window in windows LEAK."""
+    leaks = [Leak(LEAK.start, LEAK.stop, rate, path)] if rate else []
+    return shop(toy, *leaks)
+
+
+def leaking(detector: Detector, rate: float, path: tuple[str, ...] = DIRECT) -> float:
+    """Mean score of the windows in which `rate` bytes leak."""
+    return float(detector.score(series(TEST, rate, path)).score[LEAK.start : LEAK.stop].mean())
+
+
+def check_shape(make: Make) -> None:
+    """One finite score a window, contributions per edge, names of the series."""
+    windows = series(TEST, 1e6)
+    scores = make().fit(series(FIT)).score(windows)
+    assert scores.window_s == windows.window_s
+    assert np.array_equal(scores.window_start, windows.window_start)
+    assert scores.edges == windows.edges
+    assert scores.score.shape == (len(windows),)
+    assert scores.contributions.shape == (len(windows), len(windows.edges))
+    assert np.isfinite(scores.score).all()
+    assert np.isfinite(scores.contributions).all()
+
+
+def check_unfitted(make: Make) -> None:
+    """Use before fit raises NotFittedError, whatever is asked."""
+    windows = series(TEST)
+    for use in (lambda d: d.score(windows), lambda d: d.explain(windows.at(0)), lambda d: d.state()):
+        with pytest.raises(NotFittedError, match="not fitted"):
+            use(make())
+
+
+def check_deterministic(make: Make) -> None:
+    """Same input, same scores, bit by bit; scoring leaves no trace."""
+    windows = series(TEST, 1e6)
+    first, second = make().fit(series(FIT)), make().fit(series(FIT))
+    before = first.score(windows).score
+    first.score(series(TEST))
+    assert np.array_equal(before, first.score(windows).score)
+    assert np.array_equal(before, second.score(windows).score)
+
+
+def check_learns(make: Make) -> None:
+    """What is learned depends on what was shown: a fit that does nothing is no fit."""
+    one, other = make().fit(series(FIT)), make().fit(select(series(FIT), series(FIT).edges[:5]))
+    assert _digest(one.state()) == _digest(make().fit(series(FIT)).state())
+    assert _digest(one.state()) != _digest(other.state()), "two different recordings taught the same"
+
+
+def _digest(state: object) -> str:
+    if isinstance(state, dict):
+        return "{" + ",".join(f"{k}:{_digest(v)}" for k, v in sorted(state.items())) + "}"
+    if isinstance(state, list | tuple):
+        return "[" + ",".join(map(_digest, state)) + "]"
+    return state.tobytes().hex() if isinstance(state, np.ndarray) else repr(state)
+
+
+def check_leak(make: Make) -> None:
+    """Scores vary; more leaked bytes score higher; without the leak they are lower."""
+    detector = make().fit(series(FIT))
+    assert np.ptp(detector.score(series(TEST, 1e6)).score) > 0, "scores are constant"
+    off, *on = (leaking(detector, rate) for rate in (0.0, 1e6, 1e7, 1e8))
+    assert off < on[0] < on[1] < on[2]
+
+
+def check_thin_windows(make: Make) -> None:
+    """Windows without traffic, without edges, and with one edge give finite scores."""
+    detector = make().fit(series(FIT))
+    for windows in (empty(series(TEST)), select(series(TEST), series(TEST).edges[:1]), select(series(TEST), [], 1)):
+        scores = detector.score(windows)
+        assert scores.score.shape == (len(windows),)
+        assert np.isfinite(scores.score).all()
+        assert np.isfinite(scores.contributions).all()
+        detector.explain(windows.at(0))
+
+
+def check_thin_training(make: Make) -> None:
+    """Training on one edge, or on edges that never change, leaves nothing that is not finite."""
+    one = select(series(FIT), series(FIT).edges[:1])
+    scores = make().fit(one).score(series(TEST, 1e6))
+    assert np.isfinite(scores.score).all()
+
+
+def check_parameters(make: Make) -> None:
+    """get_params → set_params makes an equal detector; unknown names raise."""
+    detector = make()
+    twin = make().set_params(**detector.get_params())
+    assert twin.get_params() == detector.get_params()
+    with pytest.raises(Exception, match="no parameter 'nonsense'"):
+        make().set_params(nonsense=1)
+
+
+def check_state(make: Make, folder: Path) -> None:
+    """A stored detector is the same detector: identical scores, contributions and reasons."""
+    detector, windows = make().fit(series(FIT)), series(TEST, 1e6)
+    save_state(detector, folder)
+    twin = load_detector(folder)
+    assert twin.get_params() == detector.get_params()
+    assert np.array_equal(twin.score(windows).score, detector.score(windows).score)
+    assert np.array_equal(twin.score(windows).contributions, detector.score(windows).contributions)
+    assert twin.explain(windows.at(LEAK.start)) == detector.explain(windows.at(LEAK.start))
+
+
+def check_reasons(make: Make) -> None:
+    """A leaking window has reasons, and they name things that exist."""
+    detector = make().fit(series(FIT))
+    for path in (DIRECT, CHAIN):
+        windows = series(TEST, 3e7, path)
+        assert windows.pods is not None
+        services = {n for e in windows.edges for n in (e.client, e.server)} | set(windows.workloads.values())
+        pods = {n for e in windows.pods.edges for n in (e.client, e.server)}
+        reasons = detector.explain(windows.at(LEAK.start + 5))
+        assert reasons or path == CHAIN
+        for reason in reasons:
+            assert {reason.client, reason.server, *reason.path} <= services | pods, reason.text
+            assert set(reason.pods) <= pods
+            assert reason.client in reason.text
+            assert reason.server in reason.text
+
+
+def check_new_pods(make: Make) -> None:
+    """Scaling out is no anomaly by itself, in either view."""
+    grown = shop(Toy(90, seed=2, replicas={"front-end": 7, "user": 5, "catalogue": 4}))
+    for before, after, fitted in ((series(TEST), grown, series(FIT)), (series(TEST).pods, grown.pods, series(FIT).pods)):
+        assert before is not None
+        assert after is not None
+        assert fitted is not None
+        detector = make().fit(fitted)
+        usual, scaled = detector.score(before).score, detector.score(after).score
+        assert np.isfinite(scaled).all()
+        assert np.median(scaled) <= usual.max()
