@@ -22,6 +22,7 @@ from mimir.flows.table import (
     NOT_A_COPY,
     ROWS,
     SERIAL,
+    SYN_SEEN,
     WATERMARK_NS,
     Table,
 )
@@ -88,6 +89,8 @@ def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -
         c.a_port, c.b_port = p.sport[i], p.dport[i]
     from_client = sender_is_client(table, p, i)
     c.proto, c.client_is_b, c.state = p.proto[i], from_b == from_client, FIRST_FROM_CLIENT if from_client else 0
+    if c.proto == TCP and p.tcp_flags[i] & SYN:
+        c.state |= SYN_SEEN
     c.in_use, c.rule, c.payload_from, c.mediated, c.row, c.leg = 1, NOT_A_COPY, 0, 0, -1, -1
     c.first_ns, c.last_ns, c.born_ns, c.serial = p.ts_ns[i], p.ts_ns[i], meta[WATERMARK_NS], meta[SERIAL]
     c.spot, c.token = spot(p, i), client_token(p, i, from_client)

@@ -28,11 +28,12 @@ from mimir.flows.table import (
     NODE_PORT,
     NOT_A_COPY,
     SERVICE,
+    SYN_SEEN,
     Table,
 )
 
 LEG_NS = 1_000_000_000
-#: sequence numbers this near belong to one stream when a packet of one leg was not captured
+#: sequence numbers this near belong to one stream when the handshake of one leg was not captured
 NEAR_TOKENS = 1 << 20
 MAX_STEPS = 64
 SERVES = SERVICE | NODE_PORT
@@ -69,11 +70,13 @@ def are_legs(table: Table, k: Int, m: Int) -> Flag:
     if x.proto == 6:
         distance = np.int64(np.int32(np.int64(x.token) - np.int64(y.token)))
         if clients:
-            return (distance == 0 and placed) or (x_serves != y_serves and abs(distance) <= NEAR_TOKENS)
+            both_began = (x.state & SYN_SEEN) != 0 and (y.state & SYN_SEEN) != 0
+            near = abs(distance) <= NEAR_TOKENS and y.leg < 0 and not both_began
+            return (distance == 0 and placed) or (x_serves != y_serves and (near or distance == 0))
         if servers:
             return distance == 0 and (x_node != y_node or placed)
         return distance == 0 and x_serves != y_serves
-    if (x.token & np.uint32(0xFFFF)) != (y.token & np.uint32(0xFFFF)):
+    if y.leg >= 0 or (x.token & np.uint32(0xFFFF)) != (y.token & np.uint32(0xFFFF)):
         return False
     marked = placed and x.token == y.token and (x.token >> np.uint32(16)) != 0
     if clients:
@@ -146,4 +149,4 @@ def join(table: Table, older: Int, newer: Int) -> None:
         table.connections[copy].rule = BY_NODE_PORT if node_port else BY_SERVICE
         table.connections[kept].mediated = 1
         table.connections[kept].client = table.connections[copy].client
-    table.connections[copy].leg = kept
+    table.connections[copy].leg, table.connections[kept].leg = kept, copy

