@@ -15,7 +15,8 @@ from mimir.spec.schema import ExfiltrationSpec
 from mimir.units import NS_PER_S
 
 LEAD_SHARE = 0.1  # of the recording stays free at its beginning: detectors that look back need a past
-GAP_S = 300.0  # at least this after each incident: detectors look back that far (evaluation.recovery_s)
+GAP_S = 300.0  # at least this between two incidents: detectors look back that far (evaluation.recovery_s)
+TAIL_S = 120.0  # at least this after the last one: the windows that raise the alert must be complete
 _PLAN, _DATA = 0x504C414E, 0x44415441  # keep the streams for schedule and data apart
 _MS = 1_000_000
 
@@ -58,7 +59,7 @@ def plan_incidents(
     if misfits:
         raise SpecError(misfits)
     random = np.random.default_rng(np.random.SeedSequence((*entropy, _PLAN)))
-    slack_s = duration_s * (1 - LEAD_SHARE) - spec.incidents * (spec.incident_duration_s + GAP_S)
+    slack_s = duration_s * (1 - LEAD_SHARE) - _occupied_s(spec)
     shares = np.sort(random.random(spec.incidents))
     steps = np.arange(spec.incidents) * (spec.incident_duration_s + GAP_S)
     offsets_ms = np.floor((duration_s * LEAD_SHARE + shares * slack_s + steps) * 1000).astype(np.int64)
@@ -113,11 +114,11 @@ def fit_problem(spec: ExfiltrationSpec, duration_s: float) -> Problem | None:
     """What keeps the incidents from fitting into a recording of `duration_s`, if anything."""
     if spec.channel == "none":
         return None
-    need_s = spec.incidents * (spec.incident_duration_s + GAP_S) / (1 - LEAD_SHARE)
+    need_s = _occupied_s(spec) / (1 - LEAD_SHARE)
     if need_s <= duration_s:
         return None
-    each_s = spec.incident_duration_s + GAP_S
-    most = max(0, int(duration_s * (1 - LEAD_SHARE) // each_s))
+    room_s = duration_s * (1 - LEAD_SHARE) - TAIL_S + GAP_S
+    most = max(0, int(room_s // (spec.incident_duration_s + GAP_S)))
     count = f"{spec.incidents} × {spec.incident_duration_s} s, gaps of {GAP_S:g} s and a free first tenth"
     return Problem(
         "exfiltration.incidents",
@@ -125,6 +126,11 @@ def fit_problem(spec: ExfiltrationSpec, duration_s: float) -> Problem | None:
         f"at most {most} incidents of this length",
         f"set evaluation.test_s={math.ceil(need_s)}, or fewer or shorter incidents",
     )
+
+
+def _occupied_s(spec: ExfiltrationSpec) -> float:
+    """Incidents, the gaps between them, and the tail."""
+    return spec.incidents * (spec.incident_duration_s + GAP_S) - GAP_S + TAIL_S
 
 
 def _incident(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimir.errors import SpecError
-from mimir.exfiltration.plan import GAP_S, LEAD_SHARE, digest, incident_bytes, plan_incidents, stolen_bytes
+from mimir.exfiltration.plan import GAP_S, LEAD_SHARE, TAIL_S, digest, incident_bytes, plan_incidents, stolen_bytes
 
 START_S, NS = 1_760_000_000, 10**9
 
@@ -39,7 +39,7 @@ def test_any_plan_keeps_its_promises(
         incidents=count,
         pacing=pacing,
     )
-    length_s = count * (duration + GAP_S) / (1 - LEAD_SHARE) + spare + 0.001
+    length_s = (count * (duration + GAP_S) - GAP_S + TAIL_S) / (1 - LEAD_SHARE) + spare + 0.001
     plan = plan_incidents(spec, START_S, length_s, (seed, 2))
     assert len(plan) == count
     assert plan[0].start_s >= START_S + LEAD_SHARE * length_s - 0.002  # starts are whole milliseconds
@@ -99,9 +99,9 @@ def test_no_channel_no_incidents() -> None:
 
 def test_incidents_that_do_not_fit_are_refused_with_the_length_that_would_do() -> None:
     spec = scenario("relay_chain")
-    with pytest.raises(SpecError, match=r"exfiltration.incidents do not fit: 3 × 600 s, .* need 3000 s, .* has 2999 s"):
-        plan_incidents(spec, START_S, 2999, (1,))
-    assert len(plan_incidents(spec, START_S, 3000, (1,))) == 3
+    with pytest.raises(SpecError, match=r"exfiltration.incidents do not fit: 3 × 600 s, .* need 2800 s, .* has 2799 s"):
+        plan_incidents(spec, START_S, 2799, (1,))
+    assert len(plan_incidents(spec, START_S, 2800, (1,))) == 3
     with pytest.raises(SpecError, match="at most 2 incidents"):
         plan_incidents(spec, START_S, 2100, (1,))
 
