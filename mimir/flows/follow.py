@@ -162,6 +162,8 @@ def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: b
         row.exchanges += 1 if request and c.payload_from != 1 else 0
         c.payload_from = 1 if request else 2
     if request:
+        if c.proto == UDP:
+            c.recent = client_token(p, i, True)
         row.request_bytes += np.int64(p.ip_bytes[i])
         row.request_payload += payload
         row.request_packets += 1

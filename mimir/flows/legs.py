@@ -127,26 +127,55 @@ def link(table: Table, k: Int) -> None:
         m = walk(table, k, c.next_token, False)
     if m >= 0:
         join(table, m, k)
+    elif c.proto != 6:
+        join_to_old_leg(table, k)
+
+
+@kernel
+def join_to_old_leg(table: Table, k: Int) -> None:
+    """A datagram socket goes on using a service address whose translation was renewed: another pod, no new first leg."""
+    c = table.connections[k]
+    m, serial = np.int64(c.next_client), c.serial
+    for _ in range(MAX_STEPS):
+        if m < 0 or (c.server_kind & SERVES) != 0:
+            return
+        old = table.connections[m]
+        if old.serial >= serial:
+            return
+        serial = old.serial
+        current = old.recent & np.uint32(0xFFFF) == c.token & np.uint32(0xFFFF) and c.first_ns - old.last_ns <= LEG_NS
+        if current and old.proto == c.proto and (old.server_kind & SERVES) != 0 and same_client(table, k, m):
+            if old.rule == NOT_A_COPY:
+                old.rule = BY_NODE_PORT if (old.server_kind & NODE_PORT) != 0 else BY_SERVICE
+            c.mediated, c.leg, old.leg = 1, m, k
+            return
+        m = np.int64(old.next_client)
 
 
 @kernel
 def join(table: Table, older: Int, newer: Int) -> None:
-    """Mark one of two legs as a copy of the other: the pod leg counts, with the client that really asked."""
+    """Mark one of two legs as a copy of the other: the pod leg counts, with the client that really asked.
+
+    A third leg (a reply seen half translated, say) is always a copy of the one that already counts.
+    """
     if table.connections[older].rule != NOT_A_COPY and table.connections[older].leg != newer:
         older = np.int64(table.connections[older].leg)
     x, y = table.connections[older], table.connections[newer]
     forward = (y.state & FIRST_FROM_CLIENT) != 0
     clients, servers = same_client(table, older, newer), same_server(table, older, newer)
     x_serves, y_serves = (x.server_kind & SERVES) != 0, (y.server_kind & SERVES) != 0
+    x_node, y_node = (x.client_kind & NODE) != 0, (y.client_kind & NODE) != 0
+    third = x.leg >= 0
     if servers and not clients:
-        x_node, y_node = (x.client_kind & NODE) != 0, (y.client_kind & NODE) != 0
-        copy, kept = (newer, older) if (y_node if x_node != y_node else forward) else (older, newer)
+        newer_is_copy = third or (y_node if x_node != y_node else forward)
+        copy, kept = (newer, older) if newer_is_copy else (older, newer)
         table.connections[copy].rule = BY_MASQUERADE
     else:
-        older_is_copy = x_serves if x_serves != y_serves else forward
+        older_is_copy = not third and (x_serves if x_serves != y_serves else forward)
         copy, kept = (older, newer) if older_is_copy else (newer, older)
         node_port = (table.connections[copy].server_kind & NODE_PORT) != 0
         table.connections[copy].rule = BY_NODE_PORT if node_port else BY_SERVICE
         table.connections[kept].mediated = 1
-        table.connections[kept].client = table.connections[copy].client
+        if not third:
+            table.connections[kept].client = table.connections[copy].client
     table.connections[copy].leg, table.connections[kept].leg = kept, copy

@@ -25,6 +25,7 @@ CONNECTION = np.dtype(
         ("first_ns", "i8"), ("last_ns", "i8"), ("born_ns", "i8"),  # born: watermark when it was created
         ("serial", "i8"), ("spot", "i8"),  # spot: interface and direction of its first packet
         ("token", "u4"),  # TCP: client sequence number; UDP: length and IP identification of the first packet
+        ("recent", "u4"),  # UDP: the same of the client's newest packet
         ("row", "i4"), ("client", "i4"), ("server", "i4"),  # pending row; numbers of addresses
         ("leg", "i4"), ("next_client", "i4"), ("next_token", "i4"),
         ("a_port", "u2"), ("b_port", "u2"),

@@ -100,6 +100,21 @@ def test_a_node_port_with_a_translated_client_keeps_the_one_who_asked(tmp_path: 
     assert result.total() == ONCE
 
 
+def test_three_legs_as_on_a_bridge(tmp_path: Path) -> None:
+    """Client → node port, gateway → pod, and the reply once more with only its client translated back."""
+    steps = http()
+    both = conversation([Leg(OUTSIDE, (NODE, 30_001), 2), Leg(("172.17.0.1", 61_234), POD, 12, FROM_US)], steps)
+    half = [
+        f
+        for f, step in zip(conversation([Leg(OUTSIDE, POD, 5)], steps, START_NS + 2), steps, strict=True)
+        if not step.from_client
+    ]
+    result = edges_of(tmp_path, both, half, entities=ENTITIES)
+    assert list(result.edges()) == [("outside:users", USER, 8080, "tcp")]
+    assert result.total() == ONCE
+    assert result.report.copies["masquerade"]["packets"] == 6
+
+
 @pytest.mark.parametrize("entities", [ENTITIES, None])
 def test_traffic_to_outside_counts_for_the_pod_not_the_node(
     tmp_path: Path, entities: list[dict[str, object]] | None
@@ -138,6 +153,21 @@ def test_dns_through_the_service_address(tmp_path: Path, ident: int) -> None:
     row = result.edges()[WEB, "coredns-1", 53, "udp"]
     assert (row["dns_queries"], row["dns_name_bytes"], row["connections"]) == (2, 18, 1)
     assert row["mediated_bytes"] == result.total() == result.report.copies["service_address"]["bytes"]
+
+
+def test_a_socket_whose_translation_was_renewed(tmp_path: Path) -> None:
+    """The service tuple goes on, the pod behind it is another one."""
+    dns = [pod(f"coredns-{i}", f"10.244.0.{i}", "kube-dns") for i in (3, 4)]
+    log = [*ENTITIES, *dns, service("kube-dns", "10.96.0.2", {"53": 53})]
+    talks = []
+    for number, at_s in ((3, 0), (4, 60), (3, 120)):
+        legs = through_service((CLIENT[0], 41_000), ("10.96.0.2", 53), (f"10.244.0.{number}", 53), (11, 12 + number))
+        bodies = [(True, s.dns("a" * number + ".example")), (False, s.dns("a.example", response=True))]
+        talks.append(datagrams(legs, bodies, START_NS + at_s * 10**9))
+    result = edges_of(tmp_path, *talks, entities=log)
+    assert sorted(key[1] for key in result.edges()) == ["coredns-3", "coredns-4"]
+    assert sum(row["mediated_bytes"] for row in result.edges().values()) == result.total()
+    assert result.report.copies["service_address"]["bytes"] == result.total()
 
 
 def test_dns_leaving_the_node(tmp_path: Path) -> None:
