@@ -65,11 +65,12 @@ def plain(number: float) -> str:
 def percent(share: float) -> str:
     """A share in per cent.
 
-    >>> percent(1.0), percent(0.0), percent(0.123), percent(0.00069)
-    ('100 %', '0 %', '12.3 %', '0.069 %')
+    >>> percent(1.0), percent(0.0), percent(0.123), percent(0.00069), percent(-1.0), percent(4.24)
+    ('100 %', '0 %', '12.3 %', '0.069 %', '-100 %', '424 %')
     """
     value = share * 100
-    return f"{value:.0f} %" if value in (0.0, 100.0) else f"{value:.3g} %" if value >= 1 else f"{value:.2g} %"
+    size = abs(value)
+    return f"{value:.0f} %" if size == 0 or size >= 100 else f"{value:.3g} %" if size >= 1 else f"{value:.2g} %"
 
 
 def in_unit(name: str, value: float) -> str:
