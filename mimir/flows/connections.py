@@ -73,20 +73,17 @@ class ConnectionTracker:
 
     def _free_connections(self) -> None:
         size = len(self._table.connections)
-        if settle.reclaim(self._table, self._timeout_ns, -(2**62)) * 4 >= size:
+        settle.reclaim(self._table, self._timeout_ns, -(2**62))
+        if self._table.meta[table.FREE] * 4 >= size:
             return
         if size < self._max:
             self._table = table.grow_connections(self._table)
             follow.rebuild(self._table)
             return
-        if self._table.meta[table.FREE]:
-            return
-        settled = self._table.connections["last_ns"]
-        middle = int(np.partition(settled, size // 4)[size // 4]) + 1
-        self._table.meta[table.EVICTED_EARLY] += settle.reclaim(self._table, self._timeout_ns, middle)
-        if not self._table.meta[table.FREE]:  # all of them began within the last seconds
-            self._max *= 2
-            self._free_connections()
+        self._settle(everything=True)
+        seen_ns = self._table.connections["last_ns"]
+        oldest_quarter = int(np.partition(seen_ns, size // 4)[size // 4]) + 1
+        self._table.meta[table.EVICTED_EARLY] += settle.reclaim(self._table, self._timeout_ns, oldest_quarter)
 
     def _settle(self, everything: bool) -> None:
         names, row = self._name_table(), 0

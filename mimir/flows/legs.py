@@ -74,7 +74,7 @@ def are_legs(table: Table, k: Int, m: Int) -> Flag:
             near = abs(distance) <= NEAR_TOKENS and y.leg < 0 and not both_began
             return (distance == 0 and placed) or (x_serves != y_serves and (near or distance == 0))
         if servers:
-            return distance == 0 and (x_node != y_node or placed)
+            return distance == 0 and x.client != y.client and (x_node != y_node or placed)
         return distance == 0 and x_serves != y_serves
     if y.leg >= 0 or (x.token & np.uint32(0xFFFF)) != (y.token & np.uint32(0xFFFF)):
         return False
@@ -97,7 +97,7 @@ def walk(table: Table, k: Int, m: Int, by_client: bool) -> Int:
         other = connections[m]
         if other.serial >= serial or connections[k].born_ns - other.born_ns > LEG_NS:
             return -1
-        if are_legs(table, k, m):
+        if other.in_use and are_legs(table, k, m):
             return m
         serial = other.serial
         m = other.next_client if by_client else other.next_token
@@ -143,7 +143,11 @@ def join_to_old_leg(table: Table, k: Int) -> None:
         if old.serial >= serial:
             return
         serial = old.serial
-        current = old.recent & np.uint32(0xFFFF) == c.token & np.uint32(0xFFFF) and c.first_ns - old.last_ns <= LEG_NS
+        current = (
+            old.in_use
+            and old.recent & np.uint32(0xFFFF) == c.token & np.uint32(0xFFFF)
+            and c.first_ns - old.last_ns <= LEG_NS
+        )
         if current and old.proto == c.proto and (old.server_kind & SERVES) != 0 and same_client(table, k, m):
             if old.rule == NOT_A_COPY:
                 old.rule = BY_NODE_PORT if (old.server_kind & NODE_PORT) != 0 else BY_SERVICE
@@ -158,8 +162,11 @@ def join(table: Table, older: Int, newer: Int) -> None:
 
     A third leg (a reply seen half translated, say) is always a copy of the one that already counts.
     """
-    if table.connections[older].rule != NOT_A_COPY and table.connections[older].leg != newer:
-        older = np.int64(table.connections[older].leg)
+    if table.connections[older].rule != NOT_A_COPY:
+        kept = np.int64(table.connections[older].leg)
+        if table.connections[kept].leg != older:  # forgotten early, its place taken by another
+            return
+        older = kept
     x, y = table.connections[older], table.connections[newer]
     forward = (y.state & FIRST_FROM_CLIENT) != 0
     clients, servers = same_client(table, older, newer), same_server(table, older, newer)

@@ -174,16 +174,17 @@ def compact_rows(table: Table) -> None:
 
 @kernel
 def reclaim(table: Table, timeout_ns: Int, oldest_ns: Int) -> Int:
-    """Free connections that are over (or silent since before `oldest_ns`), rebuild the slots; returns how many.
+    """Free connections that are over, or silent since before `oldest_ns`; rebuild the slots. Returns how many.
 
-    All settled rows must have been moved before.
+    Settled rows must have been moved before, and all rows when `oldest_ns` reaches into the last seconds.
     """
     freed, now = 0, table.meta[WATERMARK_NS]
     for k in range(len(table.connections)):
         c = table.connections[k]
-        if not c.in_use or not is_settled(table, k):
+        if not c.in_use or c.row >= 0:
             continue
-        if c.row < 0 and (c.state & DEAD or c.last_ns < oldest_ns or expired(c, now - REORDER_NS, timeout_ns)):
+        over = c.state & DEAD or expired(c, now - REORDER_NS, timeout_ns)
+        if c.last_ns < oldest_ns or (over and is_settled(table, k)):
             table.free[table.meta[FREE]] = k
             table.meta[FREE] += 1
             c.in_use = 0
