@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from difflib import get_close_matches
 from ipaddress import ip_address
 
-from mimir.apps.graph import allowed_edges, call_cycle, edge_cycle, split_target, uses
+from mimir.apps.around import check_around, unknown
+from mimir.apps.graph import allowed_edges, call_cycle, split_target, uses
 from mimir.errors import Problem
 from mimir.spec.app import OUTSIDE, AppSpec, CallSpec, RepeatSpec, ServiceSpec, StepSpec
 
@@ -21,19 +21,10 @@ def check_application(app: AppSpec) -> list[Problem]:
         _edges,
         _calls,
         _reached,
-        _around,
+        check_around,
         _users,
     )
     return [problem for rule in rules for problem in rule(app)]
-
-
-def unknown(where: str, name: str, known: Iterable[str], kind: str) -> Problem:
-    """A name that does not exist, with the nearest that does."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=1)
-    return Problem(
-        where, f"names an unknown {kind} {name!r}", ", ".join(names), f"did you mean {close[0]!r}?" if close else ""
-    )
 
 
 def _services(app: AppSpec) -> Iterator[Problem]:
@@ -120,13 +111,15 @@ def _edges(app: AppSpec) -> Iterator[Problem]:
         if edge.keep < least or (edge.connection in ("shared", "session") and edge.keep != 1) or edge.idle_s < 0:
             allowed = {"per_request": "keep ≥ 0", "kept": "keep ≥ 1"}.get(edge.connection, "keep = 1")
             yield Problem(where, f"has keep {edge.keep} and idle_s {edge.idle_s:g}", f"{allowed}, idle_s ≥ 0")
-    for where, loop in (("app.edges", edge_cycle(app)), ("app.services", call_cycle(app))):
-        if loop:
-            yield Problem(where, f"form a cycle: {' → '.join(loop)}", next="remove one edge or call of it")
+        if edge.connection == "caller" and edge.client == OUTSIDE:
+            yield Problem(f"{where}.connection", "is caller, but nobody calls the users", "session, kept, per_request")
+    loop = call_cycle(app)
+    if loop:
+        yield Problem("app.services", f"form a cycle: {' → '.join(loop)}", next="remove one call of it")
 
 
 def _calls(app: AppSpec) -> Iterator[Problem]:
-    edges = allowed_edges(app)
+    edges = {(e.client, e.server) for e in app.edges}
     for use in uses(app):
         if use.client not in app.services:
             yield unknown(f"{use.where}.service", use.client, app.services, "service")
@@ -150,6 +143,7 @@ def _reached(app: AppSpec) -> Iterator[Problem]:
     """Every store and service is used by what users do; every edge is used by something."""
     reached, used = {app.users.entry}, {(OUTSIDE, app.users.entry)}
     used |= {(b.client, b.server) for b in app.background}
+    reached |= {b.server for b in app.background} | {s.client for s in app.scrapes}
     grown = True
     while grown:
         grown = False
@@ -170,22 +164,6 @@ def _reached(app: AppSpec) -> Iterator[Problem]:
                 f"{edge.client} → {edge.server} is used by no call",
                 next="remove it or add the call",
             )
-
-
-def _around(app: AppSpec) -> Iterator[Problem]:
-    edges = allowed_edges(app)
-    for number, back in enumerate(app.background):
-        if (back.client, back.server) not in edges:
-            yield Problem(f"app.background[{number}]", f"uses {back.client} → {back.server}, which no edge allows",
-                          next="add it to app.edges")  # fmt: skip
-        if back.every_s <= 0:
-            yield Problem(f"app.background[{number}].every_s", f"must be > 0 (got {back.every_s:g})")
-    for number, lookup in enumerate(app.lookups):
-        for name in lookup.services:
-            if name not in app.services:
-                yield unknown(f"app.lookups[{number}].services", name, app.services, "service")
-        if lookup.every_s <= 0:
-            yield Problem(f"app.lookups[{number}].every_s", f"must be > 0 (got {lookup.every_s:g})")
 
 
 def _users(app: AppSpec) -> Iterator[Problem]:

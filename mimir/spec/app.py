@@ -94,12 +94,13 @@ class EdgeSpec:
 
     `per_request`: a connection a call. `kept`: up to `keep` idle connections a client pod are used again, closed after
     `idle_s` (0: never). `shared`: one connection a client pod, calls wait for it.
-    `session`: as `shared`, one for each user session.
+    `session`: as `shared`, one for each user session. `caller`: all calls of one request of the client use one
+    connection, closed after the last of them; `keep` requests a client pod can be under way at a time.
     """
 
     client: str
     server: str
-    connection: Literal["per_request", "kept", "shared", "session"]
+    connection: Literal["per_request", "kept", "shared", "session", "caller"]
     keep: int
     idle_s: float
 
@@ -110,6 +111,37 @@ class BackgroundSpec:
 
     client: str
     server: str
+    what: str
+    every_s: float
+    request: tuple[float, float]
+    response: tuple[float, float]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class ReplicationSpec:
+    """A store whose pods replicate to each other: every pair of pods keeps a connection between their own addresses.
+
+    Each call of one of `endpoints` is passed on to all other pods before it is answered, as `carries` × its request
+    bytes plus `frame`; each answers `reply`. Every `every_s` a pair exchanges `beat` both ways.
+    """
+
+    service: str
+    port: int
+    endpoints: list[str]
+    carries: float
+    frame: tuple[float, float]
+    reply: tuple[float, float]
+    every_s: float
+    beat: tuple[float, float]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class ScrapeSpec:
+    """Every pod of `client` asks every pod of `server`, by the pod's own address, on another port than calls use."""
+
+    client: str
+    server: str
+    port: int
     what: str
     every_s: float
     request: tuple[float, float]
@@ -160,9 +192,12 @@ class AppSpec:
     description: str
     namespace: str
     sensitive: list[str]
+    leak_paths: dict[str, list[str]]  #: usual path of each exfiltration scenario, store first, outside last
     collections: dict[str, int]
     services: dict[str, ServiceSpec]
     edges: list[EdgeSpec]
     background: list[BackgroundSpec]
+    replication: list[ReplicationSpec]
+    scrapes: list[ScrapeSpec]
     lookups: list[LookupSpec]
     users: UsersSpec

@@ -27,8 +27,11 @@ def test_shipped_applications_are_consistent(name: str) -> None:
     assert check_application(app) == []
 
 
-def test_the_toy_is_consistent() -> None:
-    assert check_application(build(toy_app())) == []
+@pytest.mark.parametrize("change", [lambda p: None, lambda p: circle(p), lambda p: replicated(p), lambda p: scraped(p)])
+def test_the_toy_is_consistent(change: Callable[[dict[str, Any]], None]) -> None:
+    plain = toy_app()
+    change(plain)
+    assert check_application(build(plain)) == []
 
 
 def buy(plain: dict[str, Any]) -> dict[str, Any]:
@@ -50,10 +53,28 @@ def unreached_store(plain: dict[str, Any]) -> None:
     plain["services"]["vault"] = store
 
 
-def cycle(plain: dict[str, Any]) -> None:
+def circle(plain: dict[str, Any]) -> None:
+    """The store asks the web server for a page: services call each other, endpoints do not."""
     plain["services"]["store"]["kind"] = "app"
     plain["edges"].append({"client": "store", "server": "web", "connection": "per_request", "keep": 0, "idle_s": 0})
     plain["services"]["store"]["endpoints"]["read"]["calls"] = [[{"to": "web:page", "probability": 1, "count": [1, 1]}]]
+
+
+def cycle(plain: dict[str, Any]) -> None:
+    circle(plain)
+    plain["services"]["web"]["endpoints"]["page"]["calls"] = [[{"to": "store:read", "probability": 1, "count": [1, 1]}]]
+
+
+def replicated(plain: dict[str, Any], **changes: Any) -> None:
+    usual = {"service": "store", "port": 4567, "endpoints": ["add"], "carries": 1, "frame": [100, 0], "reply": [50, 0],
+             "every_s": 1, "beat": [60, 0]}  # fmt: skip
+    plain["replication"] = [{**usual, **changes}]
+
+
+def scraped(plain: dict[str, Any], **changes: Any) -> None:
+    usual = {"client": "web", "server": "store", "port": 9104, "what": "metrics", "every_s": 15, "request": [200, 0],
+             "response": [9000, 0]}  # fmt: skip
+    plain["scrapes"] = [{**usual, **changes}]
 
 
 def endless_trigger(plain: dict[str, Any]) -> None:
@@ -69,7 +90,18 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
     "unused edge": (lambda p: add_edge(p, "web", "web2"), "app.edges[3].server", "did you mean 'web'?"),
     "edge no call uses": (lambda p: buy(p)["calls"].pop(1), "app.edges[2]", "no call"),
     "store nothing reaches": (unreached_store, "app.services.vault", "not reached"),
-    "cycle": (cycle, "app.edges", "form a cycle"),
+    "cycle": (cycle, "app.services", "form a cycle"),
+    "caller outside": (lambda p: p["edges"][0].update(connection="caller"), "app.edges[0].connection", "the users"),
+    "replicated service": (lambda p: replicated(p, service="stor"), "app.replication[0].service", "mean 'store'?"),
+    "replicated endpoint": (lambda p: replicated(p, endpoints=["ad"]), "replication[0].endpoints", "mean 'add'?"),
+    "replicated outside": (lambda p: replicated(p, service="payments", endpoints=[]), "replication[0]", "no pods"),
+    "replication port": (lambda p: replicated(p, port=0), "app.replication[0].port", "1 … 65535"),
+    "replication sizes": (lambda p: replicated(p, frame=[0, 0]), "app.replication[0].frame", "median > 0"),
+    "replication share": (lambda p: replicated(p, carries=-1), "app.replication[0].carries", "≥ 0"),
+    "scraped service": (lambda p: scraped(p, server="stor"), "app.scrapes[0].server", "did you mean 'store'?"),
+    "scraped outside": (lambda p: scraped(p, server="payments"), "app.scrapes[0].server", "has no pods"),
+    "scrape clock": (lambda p: scraped(p, every_s=0), "app.scrapes[0].every_s", "> 0"),
+    "leak path": (lambda p: p["leak_paths"].update(direct=["stor", "outside"]), "app.leak_paths.direct", "'store'?"),
     "endless trigger": (endless_trigger, "app.services", "store:add → store:add"),
     "probability": (lambda p: replace_call(p, probability=1.5), "buy.calls[0][0].probability", "0 … 1"),
     "count": (lambda p: replace_call(p, count=[3, 1]), "buy.calls[0][0]", "0 ≤ low ≤ high"),

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
 from mimir.capture.batch import PacketBatch
 from mimir.capture.reader import open_capture
 from mimir.cluster.base import Recording, RecordingOrder
 from mimir.cluster.simulated import SimulatedCluster
 from mimir.spec import Spec
-from mimir.spec.build import from_plain
+from mimir.spec.build import from_config
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 START_S = 1_767_225_600
@@ -45,7 +46,7 @@ def make_spec(changes: Mapping[str, Any] | None = None, **options: str) -> Spec:
     plain: dict[str, Any] = {group: option(group, options.get(group, name)) for group, name in GROUPS.items()}
     plain |= {"seed": 1, "reuse": "auto", "dry_run": False, "workers": 1, "verbosity": "quiet",
               "paths": {"runs": "runs", "cache": "runs/.cache"}}  # fmt: skip
-    return from_plain(merged(plain, changes or {}))
+    return from_config(OmegaConf.create(merged(plain, changes or {})))
 
 
 def make_recording(spec: Spec, folder: Path, duration_s: int = 300, entropy: tuple[int, ...] = (1, 2)) -> Recording:
@@ -120,6 +121,7 @@ def toy_app() -> dict[str, Any]:
         "description": "three services",
         "namespace": "toy",
         "sensitive": ["store"],
+        "leak_paths": {"direct": ["store", "outside"]},
         "collections": {"things": 10},
         "services": {
             "web": service("app", 80, {"page": endpoint(size(500)), "buy": endpoint(size(200, carries=0.5), *stages)},
@@ -131,6 +133,8 @@ def toy_app() -> dict[str, Any]:
         },
         "edges": [edge("outside", "web", "session", 1, 30), edge("web", "store", "kept", 2), edge("web", "payments")],
         "background": [],
+        "replication": [],
+        "scrapes": [],
         "lookups": [],
         "users": {
             "entry": "web",

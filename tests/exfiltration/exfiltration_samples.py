@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
 from mimir.spec.schema import ExfiltrationSpec
@@ -25,8 +25,10 @@ EDGES = (
 
 
 def scenario(name: str, **changes: Any) -> ExfiltrationSpec:
-    """An option of conf/exfiltration, with some values changed."""
-    plain = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+    """An option of conf/exfiltration as it is for Sock Shop, with some values changed."""
+    app = OmegaConf.load(CONF.parent / "app" / "sockshop.yaml")
+    config = OmegaConf.create({"app": app, "exfiltration": OmegaConf.load(CONF / f"{name}.yaml")})
+    plain = OmegaConf.to_container(config.exfiltration, resolve=True)
     return replace(TypeAdapter(ExfiltrationSpec).validate_python(plain), **changes)
 
 

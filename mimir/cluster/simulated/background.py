@@ -49,7 +49,12 @@ class Background:
 
     def __init__(self, layout: Layout, names: Names, channels: Channels, start_ns: int, random: np.random.Generator):
         self._layout, self._random, self._now_ns = layout, random, start_ns
-        self.beats = [*self._probes(channels), *self._heartbeats(channels), self._watch(channels)]
+        self.beats = [
+            *self._probes(channels),
+            *self._heartbeats(channels),
+            self._watch(channels),
+            *self._scrapes(channels),
+        ]
         self._askers = [
             (number, names.number(lookup.name, pod.namespace), lookup.every_s * 1e9)
             for lookup in layout.app.lookups
@@ -118,6 +123,18 @@ class Background:
             timers = self._timers(len(self._layout.pods_of(back.client)), back.every_s, pinned=False)
             line = channels.between(back.client, back.server, SHARED, 1)
             beats.append(Beat(line, timers, back.request, back.response, _BUSY_NS))
+        return beats
+
+    def _scrapes(self, channels: Channels) -> list[Beat]:
+        beats = []
+        for spec in self._layout.app.scrapes:
+            clients, servers = (range(len(self._layout.pods_of(name))) for name in (spec.client, spec.server))
+            pairs = [(i, j) for i in clients for j in servers]
+            timers = self._timers(len(pairs), spec.every_s, pinned=False)
+            for timer in timers:
+                timer.pin = pairs[timer.row][1]
+            line = channels.pairs(spec.client, spec.server, pairs, spec.port)
+            beats.append(Beat(line, timers, spec.request, spec.response, _BUSY_NS))
         return beats
 
     def _watch(self, channels: Channels) -> Beat:

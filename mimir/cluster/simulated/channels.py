@@ -146,6 +146,17 @@ class Channels:
             client_loss=NO_LOSS, server_loss=NO_LOSS,
         )  # fmt: skip
 
+    def pairs(self, client: str, server: str, pairs: Sequence[tuple[int, int]], port: int) -> Line:
+        """Pods of one service → pods of another by their own addresses; a client row for each (client, server) pair.
+
+        Calls must be pinned to the server of their row's pair.
+        """
+        clients = self._layout.pods_of(client)
+        return self._line(
+            server, [clients[i] for i, _ in pairs], policy=SHARED, keep=1, **self._pods(server, 0),
+            service_port=port, target_port=port,
+        )  # fmt: skip
+
     def _pods(self, server: str, service_ip: int) -> dict[str, object]:
         pods = self._layout.pods_of(server)
         return {

@@ -87,6 +87,11 @@ class Layout:
         spec = self.app.services[service]
         return spec.host if spec.host else service
 
+    def _more_ports(self, service: str) -> list[int]:
+        """Ports of a service's pods beside the one that calls use: replication and scrapes."""
+        peers = [spec.port for spec in self.app.replication if spec.service == service]
+        return peers + [spec.port for spec in self.app.scrapes if spec.server == service]
+
     def entities(self, ts: int) -> list[dict[str, Any]]:
         """Lines of entities.jsonl: everything was there when the recording began."""
         addresses: AddressesSpec = self.cluster.addresses
@@ -101,7 +106,7 @@ class Layout:
             if service.kind == "external":
                 lines.append(_line(ts, "external", name, ip))
                 continue
-            ports = {str(service.port): service.target_port}
+            ports = {str(service.port): service.target_port} | {str(port): port for port in self._more_ports(name)}
             node_ports = {str(service.node_port): service.target_port} if service.node_port else {}
             lines.append(_line(ts, "service", name, ip, namespace=self.app.namespace, workload=name,
                                selector={"app": name}, ports=ports, node_ports=node_ports))  # fmt: skip

@@ -8,6 +8,7 @@ from mimir.capture.batch import ACK
 from mimir.cluster.simulated.segments import IN_TURN_NS, close_connection, emit, open_connection, send
 from mimir.cluster.simulated.tables import (
     ASKED,
+    CALLER,
     CLIENT,
     DELAY,
     DONE,
@@ -15,6 +16,7 @@ from mimir.cluster.simulated.tables import (
     KEPT,
     LAST,
     NO_LOSS,
+    PARENT,
     PIN,
     PUSHED,
     REPLIED,
@@ -78,8 +80,11 @@ def _end(out: Rows, used: int, c: Record, client: bool, ts: int) -> int:
 
 
 @kernel
-def _pick(out: Rows, used: int, pool: Rows, ch: Channel, ts: int) -> tuple[int, int]:
-    """The free connection used last, or -1 - (an empty place), or -1 - len(pool) when all are busy. Closes old ones."""
+def _pick(out: Rows, used: int, pool: Rows, ch: Channel, ts: int, owner: int) -> tuple[int, int]:
+    """The free connection used last, or -1 - (an empty place), or -1 - len(pool) when all are busy. Closes old ones.
+
+    Where each caller has a connection of its own, it is the one of `owner`.
+    """
     best, room = -1, len(pool)
     for k in range(len(pool)):
         c = pool[k]
@@ -87,6 +92,8 @@ def _pick(out: Rows, used: int, pool: Rows, ch: Channel, ts: int) -> tuple[int, 
             used = _end(out, used, c, ch.client_closes == 1, c.free + ch.idle_ns)
         if not c.live:
             room = min(room, k)
+        elif ch.policy == CALLER:
+            best = k if c.owner == owner else best
         elif (c.free <= ts or ch.policy == SHARED) and (best < 0 or c.free > pool[best].free):
             best = k
     return used, best if best >= 0 else -1 - room
@@ -161,7 +168,7 @@ def play(
         row, ts = call[CLIENT], call[START]
         place = -1 - pools.shape[1]
         if ch.policy >= KEPT:
-            used, place = _pick(out, used, pools[row], ch, ts)
+            used, place = _pick(out, used, pools[row], ch, ts, call[PARENT])
         passing = place == -1 - pools.shape[1]
         c = spare[0] if passing else pools[row, place if place >= 0 else -1 - place]
         if place < 0:
@@ -171,6 +178,7 @@ def play(
                 known[row] = ts + ch.name_cache_ns
                 ts += ch.name_wait_ns
             _new(c, ch, row, call[PIN], ports, tcp, random)
+            c.owner = call[PARENT]
             used, ts = open_connection(out, used, c, ts)
         else:
             ts = max(ts, c.free)

@@ -30,7 +30,7 @@ CONNECTION = np.dtype(
         ("client_seq", "u4"), ("server_seq", "u4"), ("client_id", "u2"), ("server_id", "u2"),
         ("client_loss", "u1"), ("server_loss", "u1"), ("live", "u1"), ("_", "u1"),
         ("hop", "i8"), ("client_turn", "i8"), ("server_turn", "i8"), ("client_last", "i8"), ("server_last", "i8"),
-        ("free", "i8"), ("pending", "i8"), ("exchanges", "i8"), ("server", "i8"),
+        ("free", "i8"), ("pending", "i8"), ("exchanges", "i8"), ("server", "i8"), ("owner", "i8"),
     ]
 )  # fmt: skip
 
@@ -47,8 +47,8 @@ SPEC, FIRST_CHILD, CHILDREN = range(15, 18)
 PUSHED = 18
 CALL_COLUMNS = 19
 
-POLICY = {"per_request": 0, "kept": 1, "shared": 2, "session": 2}
-PER_REQUEST, KEPT, SHARED = 0, 1, 2
+POLICY = {"per_request": 0, "kept": 1, "shared": 2, "session": 2, "caller": 3}
+PER_REQUEST, KEPT, SHARED, CALLER = 0, 1, 2, 3
 
 
 class Transport(NamedTuple):

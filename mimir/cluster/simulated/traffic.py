@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mimir.apps.calls import CallTrees, compile_calls
-from mimir.apps.graph import service_order
+from mimir.apps.graph import ANY, Turn, depths, play_order
 from mimir.cluster.simulated import expand
 from mimir.cluster.simulated.background import Background
 from mimir.cluster.simulated.channels import Channels
@@ -13,7 +13,9 @@ from mimir.cluster.simulated.expand import Content
 from mimir.cluster.simulated.layout import Layout
 from mimir.cluster.simulated.names import Names
 from mimir.cluster.simulated.player import Player
+from mimir.cluster.simulated.replication import Replication
 from mimir.cluster.simulated.tables import (
+    CALLER,
     CLIENT,
     DELAY,
     EDGE,
@@ -37,7 +39,7 @@ class Traffic:
     """`slice(until_ns)` gives the packets of everything that begins before `until_ns` and was not given yet."""
 
     def __init__(self, layout: Layout, load: LoadSpec, start_ns: int, seed: np.random.SeedSequence):
-        users, calls, content, channels, background, player = seed.spawn(6)
+        users, calls, content, channels, background, player, peers = seed.spawn(7)
         app = layout.app
         self.layout, self._now_ns, self.day_s = layout, start_ns, load.day_s
         self._trees: CallTrees = compile_calls(app)
@@ -49,25 +51,33 @@ class Traffic:
         self.messages: list[bytes] = []  # DNS messages that packets point to; a leak adds its own
         names = Names(layout, self.messages)
         builder = Channels(layout, names, np.random.default_rng(channels))
-        self._lines = [builder.edge(edge, self.population.slots) for edge in app.edges]
+        self._turns = play_order(app)
+        self._lines = {t: builder.edge(app.edges[t.edge], self.population.slots) for t in sorted(self._turns)}
         self._background = Background(layout, names, builder, start_ns, np.random.default_rng(background))
         self._player = Player(layout, names, player)
         self._random, self._content_random = state_of(calls), np.random.default_rng(content)
         self._collections = np.array([*app.collections.values(), 0], dtype=np.int64)
         self._content = self._content_random.standard_normal(len(app.services))
-        rank = {name: i for i, name in enumerate([OUTSIDE, *service_order(app)])}
-        self._edge_order = sorted(range(len(app.edges)), key=lambda i: rank[app.edges[i].client])
-        self._overhead = np.array([line.channel.overhead_ns for line in self._lines])
+        overhead = {turn.edge: line.channel.overhead_ns for turn, line in self._lines.items()}
+        self._overhead = np.array([overhead[edge] for edge in range(len(app.edges))])
+        depth = depths(app)
+        self._depth = np.array([depth[name] for name in self._trees.endpoints])
+        own = np.random.default_rng(peers)
+        self._groups = [Replication(spec, layout, self._trees, builder, start_ns, own) for spec in app.replication]
 
     def slice(self, until_ns: int) -> list[Rows]:
         """Packets, in pieces, unordered; some lie after `until_ns`, none before the last slice's end."""
         calls = self._expand(until_ns)
-        for edge in self._edge_order:
-            self._play_edge(edge, calls)
+        for turn in self._turns:
+            self._play_turn(turn, calls)
+        for group in self._groups:
+            passed_on = group.calls(calls, until_ns)
+            self._player.play(group.line, passed_on, np.arange(len(passed_on)))
         for beat in self._background.beats:
             due = self._background.calls(beat, until_ns)
             self._player.play(beat.line, due, np.arange(len(due)))
-        for line in [*self._lines, *(beat.line for beat in self._background.beats)]:
+        around = [*(beat.line for beat in self._background.beats), *(group.line for group in self._groups)]
+        for line in [*self._lines.values(), *around]:
             self._player.sweep(line, until_ns)
         self._player.resolve(self._background.lookups(until_ns))
         self._now_ns = until_ns
@@ -86,22 +96,27 @@ class Traffic:
         used = expand.expand(calls, roots, self._model, self._collections, content, self._overhead, self._random)
         return calls[:used]
 
-    def _play_edge(self, edge: int, calls: Ints) -> None:
-        """Calls of one edge; who calls is known by now, because edges are played in the order of the call graph."""
-        rows = np.flatnonzero(calls[:, EDGE] == edge)
+    def _play_turn(self, turn: Turn, calls: Ints) -> None:
+        """Calls of one edge; who calls is known by now, because turns are taken in the order of the call graph."""
+        rows = np.flatnonzero(calls[:, EDGE] == turn.edge)
+        if turn.depth != ANY:
+            rows = rows[self._depth[calls[calls[rows, PARENT], ENDPOINT]] == turn.depth]
         if not len(rows):
             return
-        app, line = self.layout.app, self._lines[edge]
+        app, line = self.layout.app, self._lines[turn]
         parents = calls[rows, PARENT]
         inner = rows[parents >= 0]
         if len(inner):
             parent = calls[inner, PARENT]
             calls[inner, START] += calls[parent, DELAY]
-            served_by = np.array(list(app.services).index(app.edges[edge].client))
+            served_by = np.array(list(app.services).index(app.edges[turn.edge].client))
             own = self._trees.service[calls[parent, ENDPOINT]] == served_by
             consumers = self._content_random.integers(0, len(line.channel.client_ip), len(inner))
             calls[inner, CLIENT] = np.where(own, calls[parent, SERVER], consumers)
         rows = rows[np.argsort(calls[rows, START], kind="stable")]
+        if line.channel.policy == CALLER:
+            last = np.unique(calls[rows[::-1], PARENT], return_index=True)[1]
+            calls[rows[len(rows) - 1 - last], LAST] = 1
         calls[rows, PUSHED] = self._trees.pushed[calls[rows, ENDPOINT]]
         self._player.play(line, calls, rows)
         if len(inner):
