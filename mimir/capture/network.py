@@ -16,6 +16,8 @@ from mimir.capture.jit import Int, inlined, kernel
 WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT = 0, 1, 2
 TRUNCATED_IP, MALFORMED_IP = -1, -2
 MAX_EXTENSION_HEADERS = 32
+#: segmentation offload hands over at most 512 KiB at a time ("BIG TCP"); a frame that claims more is no packet
+MAX_OFFLOAD_BYTES = 1 << 20
 
 
 class Packet(NamedTuple):
@@ -67,7 +69,7 @@ def decode_ipv4(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     header, total = (byte(buf, at) & 15) * 4, be16(buf, at + 2)
     if total == 0:
         total = max(wire, header)
-    if header < 20 or total < header:
+    if header < 20 or total < header or total > MAX_OFFLOAD_BYTES:
         return no_packet(MALFORMED_IP)
     mapped = np.uint64(0x0000FFFF00000000)
     src, dst = np.uint64(be32(buf, at + 12)) | mapped, np.uint64(be32(buf, at + 16)) | mapped
@@ -100,6 +102,8 @@ def decode_ipv6(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     dst_high, dst_low = be64(buf, at + 24), be64(buf, at + 32)
     length = be16(buf, at + 4)
     total = max(wire, 40) if length == 0 and byte(buf, at + 6) != 59 else 40 + length
+    if total > MAX_OFFLOAD_BYTES:
+        return no_packet(MALFORMED_IP)
     end = min(end, at + total)
     proto, offset, status, identification = extension_headers(buf, at + 40, end, byte(buf, at + 6))
     left = max(total - (offset - at), 0)

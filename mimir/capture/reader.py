@@ -46,8 +46,10 @@ def open_capture(
 
     Several files are read in the order of their first packets. `block_bytes` is read at a time, and a batch has at
     most `batch_rows` rows; neither changes what comes out. Raises CaptureError when there is no file, or when a file
-    is no capture; damage inside a capture is reported in `counts` instead.
+    is no capture; damage inside a capture is reported in `counts` instead. ValueError for sizes below 1.
     """
+    if block_bytes < 1 or batch_rows < 1:
+        raise ValueError(f"block_bytes and batch_rows must be > 0 (got {block_bytes} and {batch_rows})")
     paths = expand(source)
     if len(paths) > 1:
         starts = [first_time_ns(path) for path in paths]

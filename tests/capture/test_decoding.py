@@ -129,6 +129,15 @@ def test_segmentation_offload_takes_the_length_of_the_frame(tmp_path: Path) -> N
     assert batch.payload_bytes.tolist() == [70_000, 70_000]
 
 
+def test_an_offload_of_gigabytes_is_no_packet(tmp_path: Path) -> None:
+    v4 = bytearray(s.ipv4("10.0.0.1", "10.0.0.2", TCP, s.tcp(1, 2)))
+    v4[2:4] = b"\0\0"
+    v6 = s.ipv6("2001:db8::1", "2001:db8::2", TCP, s.tcp(1, 2), wire=0)
+    frames = [s.Frame(0, s.ethernet(bytes(v4)), 2**32 - 1), s.Frame(1, s.ethernet(v6, 0x86DD), 2**31)]
+    _, counts = read(tmp_path, s.ETHERNET, *frames)
+    assert counts.skipped["malformed IP header"].packets == 2
+
+
 def test_later_fragments_get_the_ports_of_the_first(tmp_path: Path) -> None:
     def piece(ident: int, place: int, body: bytes) -> bytes:
         return s.ethernet(s.ipv4("10.0.0.1", "10.0.0.2", UDP, body, ident=ident, place=place))

@@ -166,6 +166,12 @@ def test_what_is_no_capture_is_one_clear_error(tmp_path: Path, content: bytes, r
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("sizes", [{"batch_rows": 0}, {"block_bytes": -1}])
+def test_sizes_must_be_positive(tmp_path: Path, sizes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be > 0"):
+        open_capture(s.save(tmp_path / "x", s.pcap(FRAMES)), **sizes)
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="no such file, folder or pattern"):
         open_capture(tmp_path / "nowhere.pcap")
