@@ -42,7 +42,7 @@ class ConnectionTracker:
         self.identity, self.base_s = identity, base_s
         self._timeout_ns = round(timeout_s * NS_PER_S)
         self._max = max_connections
-        self._table = table.new_table(min(1 << 14, max_connections), 1 << 16, 1 << 12)
+        self._table = table.new_table(min(1 << 14, max_connections), 1 << 16, 1 << 12, len(identity.endpoints))
         self._edges = settle.new_edges(1 << 14)
         self._names: list[Name] = []
         self._numbers: dict[Name, int] = {}

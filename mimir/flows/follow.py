@@ -94,6 +94,7 @@ def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -
     c.in_use, c.rule, c.payload_from, c.mediated, c.row, c.leg = 1, NOT_A_COPY, 0, 0, -1, -1
     c.first_ns, c.last_ns, c.born_ns, c.serial = p.ts_ns[i], p.ts_ns[i], meta[WATERMARK_NS], meta[SERIAL]
     c.spot, c.token = spot(p, i), client_token(p, i, from_client)
+    c.recent = c.token
     src, dst = address_number(table, src_high, src_low), address_number(table, dst_high, dst_low)
     src_bits = known_bits(table.endpoints, src_high, src_low, 0)
     dst_bits = known_bits(table.endpoints, dst_high, dst_low, 0)

@@ -51,7 +51,7 @@ ROW = np.dtype(
 ADDRESS = np.dtype([("high", "u8"), ("low", "u8")])
 ENDPOINT = np.dtype([("high", "u8"), ("low", "u8"), ("port", "i4"), ("bits", "i4")], align=True)
 CHAIN_HEADS = 1 << 16
-LISTENER_SLOTS = 1 << 17
+LEAST_ENDPOINTS = 1 << 17
 COPY_PACKETS, COPY_BYTES = 0, 1
 
 
@@ -72,8 +72,8 @@ class Table(NamedTuple):
     meta: NDArray[np.int64]
 
 
-def new_table(connections: int, rows: int, addresses: int) -> Table:
-    """An empty table; sizes are powers of two."""
+def new_table(connections: int, rows: int, addresses: int, known_endpoints: int) -> Table:
+    """An empty table with room for four times the known endpoints; the other sizes are powers of two."""
     meta = np.zeros(9, np.int64)
     meta[WATERMARK_NS], meta[FREE] = -(2**62), connections
     return Table(
@@ -84,7 +84,7 @@ def new_table(connections: int, rows: int, addresses: int) -> Table:
         rows=np.zeros(rows, ROW),
         addresses=np.zeros(addresses, ADDRESS),
         address_slots=np.full(2 * addresses, -1, np.int32),
-        endpoints=np.zeros(LISTENER_SLOTS, ENDPOINT),
+        endpoints=np.zeros(max(LEAST_ENDPOINTS, 1 << (4 * known_endpoints).bit_length()), ENDPOINT),
         by_client=np.full(CHAIN_HEADS, -1, np.int32),
         by_token=np.full(CHAIN_HEADS, -1, np.int32),
         copies=np.zeros((len(RULE_NAMES), 2), np.int64),

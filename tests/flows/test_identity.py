@@ -10,8 +10,19 @@ import pytest
 
 from mimir.files import write_jsonl
 from mimir.flows import entity_events, load_identity, read_workloads
-from mimir.flows.identity import Name, from_events
-from tests.flows.flow_samples import ENTITIES, START_S, Step, conversation, directly, edges_of, http, pod, service
+from mimir.flows.connections import ConnectionTracker
+from mimir.flows.identity import Identity, Name, from_events
+from tests.flows.flow_samples import (
+    ENTITIES,
+    START_S,
+    Step,
+    conversation,
+    directly,
+    edges_of,
+    http,
+    pod,
+    service,
+)
 
 CORPUS = Path(os.environ.get("MIMIR_CORPUS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 
@@ -103,6 +114,12 @@ def test_known_endpoints_of_services_nodes_and_backends() -> None:
         (node_ip, 30_001): {"listener", "node_port"},
         (pod_ip, 8080): {"listener"},
     }
+
+
+def test_a_large_cluster_fits() -> None:
+    known = {((0, 0xFFFF << 32 | i), 0): {"service"} for i in range(140_000)}
+    tracker = ConnectionTracker(Identity(endpoints=known), 1, 300)
+    assert len(tracker.finish().window) == 0
 
 
 def test_dual_stack_headless_and_pending_entities() -> None:
