@@ -1,10 +1,11 @@
-"""`cluster=recorded`: captures that already exist, with whatever is known about their addresses and leaks."""
+"""`cluster=recorded`: captures and flow files that already exist, with whatever is known about their addresses and leaks."""
 
 from __future__ import annotations
 
 import glob
 import math
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ from mimir.spec.cluster import RecordedSpec
 from mimir.units import NS_PER_S
 
 NAMES = ("fit", "calibrate", "test")
+SUFFIXES = (".pcap", ".pcapng", ".cap", ".log", ".json", ".csv", ".txt", ".gz")
 
 
 class RecordedCluster:
@@ -29,6 +31,8 @@ class RecordedCluster:
         if not isinstance(spec.cluster, RecordedSpec):
             raise TypeError(f"RecordedCluster needs cluster=recorded, got {spec.cluster.name}")
         self.spec, self.source = spec, spec.cluster
+        #: (first s, last s, flows) of files that hold flow records, None for packets; set by who may read flows
+        self.flow_span: Callable[[Sequence[Path]], tuple[float, float, int] | None] = lambda files: None
 
     def problems(self) -> list[Problem]:
         """Files that are named but not there, and leaks asked of a capture that is already made."""
@@ -74,18 +78,19 @@ class RecordedCluster:
     def record(self, order: RecordingOrder, progress: Progress) -> Recording:
         """Link the captures of one recording and find the time it spans. Raises CaptureError for an unreadable file."""
         captures = self._captures(order.name)
-        first_s, last_s, packets = _span(captures, progress)
+        flows = self.flow_span(captures)
+        first_s, last_s, packets = flows or _span(captures, progress)
         links = [
             _link(capture, order.folder / "capture" / f"{order.name}-{number:04d}{_suffix(capture)}")
             for number, capture in enumerate(captures, 1)
         ]
         start_s, end_s = self._share(order.name, first_s, last_s)
         files = {n: order.folder / f"{n}.jsonl" for n in ("entities", "timeline", "truth")}
-        if self.source.entities:
-            shutil.copyfile(self.source.entities, files["entities"])
-        elif self.source.addresses:
-            shutil.copyfile(self.source.addresses, order.folder / "addresses.txt")
-            files["entities"] = order.folder / "addresses.txt"
+        known_names = self.source.entities or self.source.addresses
+        if known_names:
+            if not _is_json(Path(known_names)):  # a table, or the log of the research prototype
+                files["entities"] = order.folder / "addresses.txt"
+            shutil.copyfile(known_names, files["entities"])
         else:
             write_jsonl(files["entities"], [])
         base = {"recording": order.name}
@@ -93,7 +98,13 @@ class RecordedCluster:
                                         {"ts": end_s, "event": "recording_ended", **base}])  # fmt: skip
         known = read_jsonl(Path(self.source.truth)) if self.source.truth else []
         write_jsonl(files["truth"], [row for row in known if start_s <= row["start"] < end_s] if order.leaking else [])
-        return Recording(tuple(links), files["entities"], files["timeline"], files["truth"], {"packets": packets})
+        return Recording(
+            tuple(links),
+            files["entities"],
+            files["timeline"],
+            files["truth"],
+            {"flows" if flows else "packets": packets},
+        )
 
     def _captures(self, name: str) -> list[Path]:
         return _files(self.source.capture or getattr(self.source, name) or "")
@@ -118,8 +129,13 @@ def _files(pattern: str) -> list[Path]:
     )
 
 
+def _is_json(path: Path) -> bool:
+    with path.open("rb") as data:
+        return data.read(64).lstrip()[:1] in (b"{", b"")
+
+
 def _suffix(path: Path) -> str:
-    return "".join(s for s in path.suffixes[-2:] if s in (".pcap", ".pcapng", ".cap", ".gz")) or ".pcap"
+    return "".join(s for s in path.suffixes[-2:] if s in SUFFIXES) or ".pcap"
 
 
 def _link(source: Path, target: Path) -> Path:

@@ -21,19 +21,39 @@ DETECT_ROOMS = ("detectors", "flows", "graphs", "pipeline/detection.py", "spec")
 
 def edges_of(spec: Spec, recording: Path, folder: Path) -> dict[str, Any]:
     """Edges of one recording, for the shared cache. `recording` has capture/ and entities.jsonl (or addresses.txt)."""
-    from mimir.flows.build import build_edges
-    from mimir.flows.identity import entity_events
+    from mimir.flows.foreign import flow_format
 
     entities = recording / "entities.jsonl"
     if (recording / "addresses.txt").exists():
         entities = folder / "entities.jsonl"
-        write_jsonl(entities, entity_events(recording / "addresses.txt"))
-    report = build_edges(
-        sorted((recording / "capture").iterdir()), entities, spec.capture.windows_s, "",
-        spec.capture.connection_timeout_s, folder / "edges.parquet",
-    )  # fmt: skip
+        write_jsonl(entities, _named_addresses(recording / "addresses.txt"))
+    captures, edges = sorted((recording / "capture").iterdir()), folder / "edges.parquet"
+    if captures and flow_format(captures[0]):
+        write_json(folder / "capture.json", _edges_of_flows(spec, captures, entities, folder))
+        return {}
+    from mimir.flows.build import build_edges
+
+    report = build_edges(captures, entities, spec.capture.windows_s, "", spec.capture.connection_timeout_s, edges)
     write_json(folder / "capture.json", report.to_json())
     return {}
+
+
+def _edges_of_flows(spec: Spec, files: list[Path], entities: Path, folder: Path) -> dict[str, Any]:
+    """The same for files with flow records of another tool; pods that these name become the entity log."""
+    from mimir.flows.foreign import build_flow_edges
+
+    report = build_flow_edges(files, entities, spec.capture.windows_s, "", folder / "edges.parquet")
+    if report.entities:
+        write_jsonl(folder / "entities.jsonl", report.entities)
+    return report.to_json()
+
+
+def _named_addresses(path: Path) -> list[dict[str, Any]]:
+    """Entity events of a table of addresses, or of the research prototype's pickled log."""
+    from mimir.flows.foreign import looks_pickled, read_entity_log
+    from mimir.flows.identity import entity_events
+
+    return read_entity_log(path) if looks_pickled(path) else entity_events(path)
 
 
 def assemble(recorded: Sequence[Recorded], directory: RunDirectory) -> dict[str, str]:

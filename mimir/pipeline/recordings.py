@@ -15,9 +15,9 @@ from queue import Empty
 from typing import Any
 
 from mimir.cluster.base import RecordingOrder
-from mimir.cluster.registry import create_cluster
 from mimir.errors import RequirementError
 from mimir.pipeline.cache import Result, cached, stage_key
+from mimir.pipeline.clusters import create_cluster
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
 from mimir.units import DAY_S

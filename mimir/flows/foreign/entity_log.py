@@ -1,0 +1,102 @@
+"""The research prototype's log of addresses: a pickle, read without executing anything in it.
+
+Format: `{second: {name: (ip, '+' or '-', namespace, 'pod' or 'svc', labels, status)}}`, or tuples of the first four; seconds
+count from the start of the log. A pickle is a program, so only those that build plain values are admitted: no name of a class
+or function is ever looked up (pickle documentation, "Restricting Globals"). Python 2's pickles hold byte texts (`latin1`).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mimir.errors import MimirError
+from mimir.flows.listings import POD_SUFFIX
+
+KINDS = {"pod": "pod", "svc": "service"}
+LARGEST_BYTES = 1 << 30
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Admits dict, list, tuple, str, bytes, int, float, bool, None, set: what needs no name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in (("builtins", "set"), ("__builtin__", "set")):  # protocol 2 has no code for sets
+            return set
+        _refuse(f"it asks for {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        _refuse("it refers to an object outside")
+
+
+def _refuse(why: str) -> NoReturn:
+    raise MimirError(f"the pickle is not admitted: {why}, and only plain values are allowed; nothing was executed")
+
+
+def looks_pickled(path: Path) -> bool:
+    """Does a file begin like a pickle of a dict (protocols 0 to 5)? Raises OSError."""
+    with path.open("rb") as data:
+        start = data.read(2)
+    return start[:1] == b"\x80" or start in (b"(d", b"}q", b"}.")
+
+
+def read_entity_log(path: Path, start_s: float = 0.0) -> list[dict[str, Any]]:
+    """Entity events (as in entities.jsonl) of a prototype's log, its seconds added to `start_s`.
+
+    The first second of the log gets no time: those entities were there before. Raises MimirError for what is no such log or
+    for a pickle that needs more than plain values.
+    """
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise MimirError(f"{path}: larger than 1 GiB, which no log of addresses is")
+        log = _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    except MimirError as error:
+        raise MimirError(f"{path}: {error}") from None
+    except Exception as error:
+        raise MimirError(f"{path}: is no readable pickle ({type(error).__name__}: {error})"[:400]) from error
+    if not isinstance(log, dict) or not log:
+        raise MimirError(
+            f"{path}: the log must be a dict by second (it is {type(log).__name__}, {len_of(log)} entries)"
+        )
+    return _events(path, log, start_s)
+
+
+def len_of(value: Any) -> int:
+    """Entries of a container, 0 for anything else."""
+    return len(value) if isinstance(value, dict | list | tuple | set) else 0
+
+
+def _events(path: Path, log: Mapping[Any, Any], start_s: float) -> list[dict[str, Any]]:
+    events, where = [], ""
+    try:
+        seconds = sorted(log, key=float)
+        for second in seconds:
+            for name, entry in log[second].items():
+                where = f"second {second}, entry {str(name)[:60]!r}"
+                ts = None if second == seconds[0] else start_s + float(second)
+                events.append(_event(str(name), entry, ts))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise MimirError(f"{path}: {where or 'the log'} is not of the known form: {error}"[:400]) from error
+    return events
+
+
+def _event(name: str, entry: Any, ts: float | None) -> dict[str, Any]:
+    if not isinstance(entry, tuple | list) or len(entry) not in (4, 6):
+        raise ValueError("needs (ip, sign, namespace, kind) with or without (labels, status)")
+    ip, sign, namespace, kind = entry[:4]
+    if sign not in ("+", "-") or kind not in KINDS:
+        raise ValueError(f"sign {sign!r} must be + or -, kind {kind!r} pod or svc")
+    event: dict[str, Any] = {
+        "event": "added" if sign == "+" else "deleted", "kind": KINDS[kind], "name": name,
+        "ip": "" if ip in (None, "None", "<none>", "") else str(ip), "namespace": str(namespace),
+    }  # fmt: skip
+    if ts is not None:
+        event["ts"] = ts
+    if kind == "pod":
+        event["workload"] = POD_SUFFIX.sub("", name)
+    if len(entry) == 6 and isinstance(entry[4], dict):
+        event["labels"] = {str(key): str(value) for key, value in entry[4].items()}
+    return event
