@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numba
 
 #: no reference counts (`_nrt`): see numba, "extending", register_jitable
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
 F = TypeVar("F", bound=Callable[..., object])
 #: what kernels compute with; numba infers the machine types, Python's own cannot tell them apart
 Int: TypeAlias = Any  #: int64
@@ -49,5 +49,5 @@ def kernel(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """A part of kernels that is compiled into each place where it is called."""
-    return cast(F, numba.njit(forceinline=True, **OPTIONS)(function))
+    """A part of kernels that is compiled into each place where it is called; Python itself cannot call it."""
+    return cast(F, numba.njit(forceinline=True, no_cpython_wrapper=True, **OPTIONS)(function))

@@ -57,9 +57,13 @@ def test_without_a_cache_folder_kernels_are_compiled_in_memory(monkeypatch: pyte
     assert double(21) == 42
 
 
-def test_inlined_parts_work_on_their_own() -> None:
+def test_inlined_parts_work_in_kernels() -> None:
     @inlined
     def triple(x: int) -> int:
         return 3 * x
 
-    assert triple(5) == 15
+    @kernel
+    def more(x: int) -> int:
+        return triple(x) + 1
+
+    assert more(5) == 16
