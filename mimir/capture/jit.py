@@ -50,4 +50,5 @@ def kernel(function: F) -> F:
 
 def inlined(function: F) -> F:
     """A part of kernels that is compiled into each place where it is called; Python itself cannot call it."""
-    return cast(F, numba.njit(forceinline=True, no_cpython_wrapper=True, **OPTIONS)(function))
+    options = OPTIONS | {"forceinline": True, "no_cpython_wrapper": True}
+    return cast(F, numba.njit(**options)(function))
