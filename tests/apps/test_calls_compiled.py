@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from pydantic import TypeAdapter
 
 from mimir.apps import allowed_edges, service_order
 from mimir.apps.calls import compile_calls
-from mimir.spec.app import AppSpec
-from tests.cluster.simulated_samples import option, toy_app
+from mimir.apps.graph import ANY, depths, play_order, uses
+from mimir.spec.app import AppSpec, CallSpec
+from tests.cluster.simulated_samples import CONF, option, toy_app
 
 
 def sockshop() -> AppSpec:
@@ -70,3 +72,39 @@ def test_services_come_after_their_callers() -> None:
     assert sorted(order) == sorted(app.services)
     for client, server in allowed_edges(app):
         assert client == "outside" or order.index(client) < order.index(server)
+
+
+def check_order(app: AppSpec) -> None:
+    """Every call's turn comes after the turns of the calls that can cause it."""
+    turns, depth = play_order(app), depths(app)
+    number = {(edge.client, edge.server): i for i, edge in enumerate(app.edges)}
+    calls = [use for use in uses(app) if isinstance(use.spec, CallSpec)]
+
+    def turn(client: str, server: str, cause: str) -> int:
+        edge = number[client, server]
+        return next(i for i, t in enumerate(turns) if t.edge == edge and t.depth in (ANY, depth[cause]))
+
+    for use in calls:
+        for parent in calls:
+            if f"{parent.server}:{parent.endpoint}" == use.cause:
+                assert turn(*parent[2:4], parent.cause) < turn(*use[2:4], use.cause)
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (CONF / "app").glob("*.yaml") if p.stem != "generic"))
+def test_calls_are_played_after_their_callers(name: str) -> None:
+    check_order(TypeAdapter(AppSpec).validate_python(option("app", name)))
+
+
+def test_services_that_call_each_other_are_played_by_depth() -> None:
+    plain = toy_app()
+    plain["services"]["store"]["kind"] = "app"
+    plain["edges"].append({"client": "store", "server": "web", "connection": "per_request", "keep": 0, "idle_s": 0})
+    once = {"probability": 1, "count": [1, 1]}
+    plain["services"]["store"]["endpoints"]["read"]["calls"] = [[{"to": "web:page", **once}]]
+    plain["services"]["web"]["endpoints"]["page"]["calls"] = [[{"to": "store:list", **once}]]
+    app = TypeAdapter(AppSpec).validate_python(plain)
+    turns = [(app.edges[t.edge].client, app.edges[t.edge].server, t.depth) for t in play_order(app)]
+    assert turns == [
+        ("outside", "web", ANY), ("web", "store", 0), ("store", "web", 1), ("web", "store", 2), ("web", "payments", ANY)
+    ]  # fmt: skip
+    check_order(app)
