@@ -13,7 +13,7 @@ from typing import Any, Self
 from mimir.capture import open_capture
 from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
 from mimir.errors import CaptureError, Problem
-from mimir.files import read_jsonl, write_jsonl
+from mimir.files import read_jsonl, write_json, write_jsonl
 from mimir.spec import Spec
 from mimir.spec.cluster import RecordedSpec
 from mimir.units import NS_PER_S
@@ -90,6 +90,7 @@ class RecordedCluster:
         if known_names:
             if not _is_json(Path(known_names)):  # a table, or the log of the research prototype
                 files["entities"] = order.folder / "addresses.txt"
+                write_json(order.folder / "start.json", {"first_s": first_s})  # such a log counts seconds from there
             shutil.copyfile(known_names, files["entities"])
         else:
             write_jsonl(files["entities"], [])

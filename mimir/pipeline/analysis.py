@@ -26,7 +26,7 @@ def edges_of(spec: Spec, recording: Path, folder: Path) -> dict[str, Any]:
     entities = recording / "entities.jsonl"
     if (recording / "addresses.txt").exists():
         entities = folder / "entities.jsonl"
-        write_jsonl(entities, _named_addresses(recording / "addresses.txt"))
+        write_jsonl(entities, _named_addresses(recording))
     captures, edges = sorted((recording / "capture").iterdir()), folder / "edges.parquet"
     if captures and flow_format(captures[0]):
         write_json(folder / "capture.json", _edges_of_flows(spec, captures, entities, folder))
@@ -48,12 +48,15 @@ def _edges_of_flows(spec: Spec, files: list[Path], entities: Path, folder: Path)
     return report.to_json()
 
 
-def _named_addresses(path: Path) -> list[dict[str, Any]]:
+def _named_addresses(recording: Path) -> list[dict[str, Any]]:
     """Entity events of a table of addresses, or of the research prototype's pickled log."""
     from mimir.flows.foreign import looks_pickled, read_entity_log
     from mimir.flows.identity import entity_events
 
-    return read_entity_log(path) if looks_pickled(path) else entity_events(path)
+    path = recording / "addresses.txt"
+    if looks_pickled(path):
+        return read_entity_log(path, float(read_json(recording / "start.json")["first_s"]))
+    return entity_events(path)
 
 
 def assemble(recorded: Sequence[Recorded], directory: RunDirectory) -> dict[str, str]:

@@ -72,7 +72,7 @@ class SimulatedSpec:
 
 @pydantic_dataclass(frozen=True, config=STRICT)
 class RecordedSpec:
-    """Captures that already exist. Either `fit`, `calibrate` and `test`, or one `capture` cut by `split`."""
+    """Captures or flow records that already exist. Either `fit`, `calibrate` and `test`, or one `capture` cut by `split`."""
 
     name: Literal["recorded"]
     capture: str | None

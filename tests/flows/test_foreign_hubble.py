@@ -132,3 +132,10 @@ def test_real_dns_flows_count_every_query_once(tmp_path: Path) -> None:
     }
     assert table["dns_queries"].sum() == table["exchanges"].sum() == len(names) == 165
     assert table["dns_name_bytes"].sum() == sum(map(len, names))
+
+
+def test_names_that_are_no_text_are_bad_lines(tmp_path: Path) -> None:
+    broken = json.dumps(event(1, WEB, DB)).replace("web-5d59", "\\ud800")
+    table, report = edges(tmp_path, write(tmp_path / "a", event(1, WEB, DB), broken))
+    assert totals(table)["connections"] == 1
+    assert report.to_json()["skipped_lines"] == {"unusable record": 1}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mimir.errors import MimirError
+from mimir.files import to_json
 from mimir.flows.listings import POD_SUFFIX
 
 KINDS = {"pod": "pod", "svc": "service"}
@@ -78,6 +79,7 @@ def _events(path: Path, log: Mapping[Any, Any], start_s: float) -> list[dict[str
                 where = f"second {second}, entry {str(name)[:60]!r}"
                 ts = None if second == seconds[0] else start_s + float(second)
                 events.append(_event(str(name), entry, ts))
+                to_json(events[-1]).encode()  # what cannot be written down is no entity
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise MimirError(f"{path}: {where or 'the log'} is not of the known form: {error}"[:400]) from error
     return events

@@ -48,6 +48,8 @@ def read(path: Path) -> FlowTable:
             continue
         try:
             record = json.loads(line)
+            if "\\u" in line:
+                json.dumps(record, ensure_ascii=False).encode()  # half a surrogate pair is no text
             flow = record.get("flow", record) if isinstance(record, dict) else None
             if not isinstance(flow, dict) or "IP" not in flow:
                 rows.bad.add(number, "not a flow between addresses")
