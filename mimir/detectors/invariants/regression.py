@@ -31,12 +31,17 @@ class Fit:
     covariance: Array
     s0_squared: float
     s1_squared: float
+    common: float  #: share of the noise variance that neighbouring windows have in common
 
     def predict(self, x: Array) -> tuple[Array, Array, Array]:
-        """(T,) prediction, variance of a new observation around it, and variance of the prediction itself."""
+        """(T,) prediction, variance of an observation around it, and the part of that which neighbouring windows share.
+
+        They share the error of β and slow changes of what a request causes.
+        """
         full = with_intercept(x)
         level = full @ self.beta
-        return level, self.variance(level), self.leverage(full)
+        noise, leverage = self.variance(level), np.maximum(self.leverage(full), 0.0)
+        return level, noise + leverage, leverage + self.common * noise
 
     def variance(self, level: Array) -> Array:
         """σ²(t) = s₀² + s₁² ŷ(t) at these levels."""
@@ -80,14 +85,15 @@ def fit(x: Array, y: Array, free: int, ridge: float, floor: float, memory: int) 
         standard = np.abs(y - held_out) / np.sqrt(sigma2)
         weight = np.minimum(1.0, HUBER / np.maximum(standard, 1e-12)) / sigma2
     inflation = dependence((y - held_out) / np.sqrt(sigma2), memory)
-    model = Fit(beta / scale, inflation * inverse / np.outer(scale, scale), s0, s1)
+    common = (inflation - 1) / max(memory - 1, 1)
+    model = Fit(beta / scale, inflation * inverse / np.outer(scale, scale), s0, s1, common)
     return model, (y - held_out) / np.sqrt(sigma2 + model.leverage(full))
 
 
 def dependence(residual: Array, memory: int) -> float:
-    """By how much neighbouring residuals inflate the variance of β: that of block means against independent windows.
+    """By how much dependence inflates the variance of a sum over `memory` windows; ≥ 1.
 
-    Batch means over blocks of `memory` windows (Alexopoulos & Seila 1998); ≥ 1.
+    Batch means (Alexopoulos & Seila 1998): variance of block means against that of independent windows.
     """
     whole = len(residual) // memory
     if whole < 2:

@@ -33,7 +33,8 @@ class Gram:
     def _centre(self, values: Array) -> Array:
         root = np.sqrt(self.weight)[:, None]
         mean = (values * self.weight[:, None]).sum(axis=0) / self.weight.sum()
-        return (values - mean) * root
+        out: Array = (values - mean) * root
+        return out
 
     def choose(self, target: Array, candidates: NDArray[np.int64], forced: Sequence[int], most: int) -> list[int]:
         """`forced` plus at most `most` candidates, greedily, while each still pays for itself (BIC; Schwarz 1978)."""

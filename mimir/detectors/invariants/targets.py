@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ BYTES = (REPLIES, REQUESTS, NAMES)
 CALLS = "requests"  #: exchanges, or DNS queries on edges that carry them
 #: what a request causes is not the same for ever: contents and caches drift by about these shares from day to day
 BYTES_DRIFT, CALLS_DRIFT = 0.01, 0.003
+POOLED_BLOCKS = 10.0  #: blocks' worth of belief in the dependence typical of all edges
 FLOOR = {REPLIES: 250.0, REQUESTS: 250.0, NAMES: 100.0, CALLS: 1.0}  #: smallest σ a window, in bytes or requests
 
 
@@ -83,7 +84,12 @@ def targets_of(edge: int, dns: bool) -> list[Target]:
 
 
 def fit_invariants(
-    counts: Counts, keys: Sequence[EdgeKey], dns: NDArray[np.bool_], paths: Sequence[LeakPath], lags: int, ridge: float,
+    counts: Counts,
+    keys: Sequence[EdgeKey],
+    dns: NDArray[np.bool_],
+    paths: Sequence[LeakPath],
+    lags: int,
+    ridge: float,
     memory: int,
 ) -> tuple[list[Invariant], Array]:
     """All invariants of the training counts, and their (T, M) cross-validated standardised residuals."""
@@ -103,14 +109,26 @@ def fit_invariants(
             invariants.append(Invariant(target, tuple(lagged), model))
             residuals.append(residual)
     shape = (len(counts.requests), len(invariants))
-    return invariants, np.stack(residuals, axis=1) if residuals else np.zeros(shape)
+    pooled = _pool_common(invariants, len(counts.requests) / memory)
+    return pooled, np.stack(residuals, axis=1) if residuals else np.zeros(shape)
+
+
+def _pool_common(invariants: Sequence[Invariant], blocks: float) -> list[Invariant]:
+    """Draw the common share of each invariant towards the upper quartile of its kind: few blocks fit into a recording."""
+    calls = np.array([i.target.counter == CALLS for i in invariants], dtype=bool)
+    common = np.array([i.fit.common for i in invariants])
+    for kind in (calls, ~calls):
+        if kind.any():
+            typical = float(np.quantile(common[kind], 0.75))
+            common[kind] = (blocks * common[kind] + POOLED_BLOCKS * typical) / (blocks + POOLED_BLOCKS)
+    return [replace(i, fit=replace(i.fit, common=float(c))) for i, c in zip(invariants, common, strict=True)]
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """(T, M) observed and expected values, σ of their difference, and the part of σ that comes from not knowing β exactly.
+    """(T, M) observed and expected values, σ of their difference, and the part of σ that neighbouring windows share.
 
-    That part errs the same way in neighbouring windows, so it adds up linearly, not by squares.
+    That part errs the same way in all of them, so it adds up linearly, not by squares.
     """
 
     observed: Array
@@ -128,10 +146,9 @@ def residuals_of(invariants: Sequence[Invariant], counts: Counts) -> Residuals:
     """Residuals of all invariants on these counts."""
     out = np.empty((4, len(counts.requests), len(invariants)))
     for m, invariant in enumerate(invariants):
-        expected, noise, shared = invariant.fit.predict(counts.matrix(invariant.regressors))
-        drift = CALLS_DRIFT if invariant.target.counter == CALLS else BYTES_DRIFT
-        shared = np.maximum(shared, 0.0) + (drift * expected) ** 2
-        out[:, :, m] = counts.of(invariant.target), expected, np.sqrt(noise + shared), np.sqrt(shared)
+        expected, variance, shared = invariant.fit.predict(counts.matrix(invariant.regressors))
+        drift = ((CALLS_DRIFT if invariant.target.counter == CALLS else BYTES_DRIFT) * expected) ** 2
+        out[:, :, m] = counts.of(invariant.target), expected, np.sqrt(variance + drift), np.sqrt(shared + drift)
     return Residuals(*out)
 
 
@@ -141,6 +158,7 @@ def to_state(invariants: Sequence[Invariant]) -> list[dict[str, Any]]:
         {
             "target": list(i.target), "regressors": [list(r) for r in i.regressors], "beta": i.fit.beta,
             "covariance": i.fit.covariance, "s0_squared": i.fit.s0_squared, "s1_squared": i.fit.s1_squared,
+            "common": i.fit.common,
         }
         for i in invariants
     ]  # fmt: skip
@@ -152,7 +170,13 @@ def from_state(rows: Sequence[Mapping[str, Any]]) -> list[Invariant]:
         Invariant(
             Target(*r["target"]),
             tuple((int(e), int(lag)) for e, lag in r["regressors"]),
-            Fit(np.asarray(r["beta"]), np.asarray(r["covariance"]), float(r["s0_squared"]), float(r["s1_squared"])),
+            Fit(
+                np.asarray(r["beta"]),
+                np.asarray(r["covariance"]),
+                float(r["s0_squared"]),
+                float(r["s1_squared"]),
+                float(r["common"]),
+            ),
         )
         for r in rows
     ]

@@ -20,7 +20,8 @@ from mimir.flows.edges import EdgeKey, EdgeSeries, Window
 Array = NDArray[np.float64]
 
 MOST_HOPS, MOST_CHAINS = 4, 100
-BYTES_UNIT, COUNT_UNIT = 1.5, 2.5  #: σ above the knee where residuals begin to count logarithmically: sizes burst, counts do not
+#: σ above the knee where residuals begin to count logarithmically: sizes and look-ups come in bursts, requests do not
+BURSTY_UNIT, STEADY_UNIT = 0.5, 2.5
 HOP_PRICE = 0.3  #: surprise a chain pays for each hop more than the shortest: every hop is one more relay to plant
 CHAIN_SHARE = 0.9  #: of the error allowance given to chains from a sensitive store; the rest is for single edges
 
@@ -53,7 +54,8 @@ class Volume:
         self._stretch = self._price = self._unit = np.zeros(0)
         self._freedom = np.ones(1)
         self.correlation = np.zeros((0, 0))
-        self.bias = np.zeros(0)  #: mean standardised residual; fits are robust, so rare large replies lie above them
+        #: mean and standard deviation of standardised residuals: fits are robust, so rare large replies lie beyond them
+        self.bias = self.spread = np.zeros(0)
         self._location = self.scale = np.zeros((0, 1))
         self._last: tuple[EdgeSeries, Evidence] | None = None
 
@@ -66,10 +68,12 @@ class Volume:
         self.paths = leak_paths(self.keys, benign.sensitive, MOST_HOPS, MOST_CHAINS)
         self.lengths = tuple(sorted({1, *(max(1, s // benign.window_s) for s in self.memory_s)}))
         counts = tg.Counts(benign, self.keys, self.dns)
-        self.invariants, held_out = tg.fit_invariants(counts, self.keys, self.dns, self.paths, self.lags, self.ridge, max(self.lengths))
+        self.invariants, held_out = tg.fit_invariants(
+            counts, self.keys, self.dns, self.paths, self.lags, self.ridge, max(self.lengths)
+        )
         self._make_tests()
         self._stretch = tails.stretch(held_out, self._unit)
-        self.bias = held_out.mean(axis=0)
+        self.bias, self.spread = held_out.mean(axis=0), np.maximum(held_out.std(axis=0), 1.0)
         normal = tails.normal_equivalent(held_out, self._stretch, self._unit)
         self.correlation = chains.correlation(normal)
         residuals = tg.residuals_of(self.invariants, counts)
@@ -87,8 +91,8 @@ class Volume:
         return self
 
     def _make_tests(self) -> None:
-        counts = np.array([i.target.kind == tg.COUNT for i in self.invariants], dtype=bool)
-        self._unit = np.where(counts, COUNT_UNIT, BYTES_UNIT)
+        steady = [i.target.kind == tg.COUNT and not self.dns[i.target.edge] for i in self.invariants]
+        self._unit = np.where(np.array(steady, dtype=bool), STEADY_UNIT, BURSTY_UNIT)
         self.tests = chains.tests_of([i.target for i in self.invariants], self.dns.tolist(), self.paths)
         on_chain = np.array([test.chain >= 0 for test in self.tests], dtype=bool)
         share = CHAIN_SHARE if on_chain.any() else 0.0
@@ -149,7 +153,7 @@ class Volume:
             "edges": keys_to_json(self.keys), "dns": self.dns, "lengths": list(self.lengths),
             "paths": [[list(p.nodes), [[h.edge, h.reply] for h in p.hops]] for p in self.paths],
             "invariants": tg.to_state(self.invariants), "stretch": self._stretch, "correlation": self.correlation,
-            "location": self._location, "bias": self.bias, "scale": self.scale, "freedom": self._freedom,
+            "location": self._location, "bias": self.bias, "spread": self.spread, "scale": self.scale, "freedom": self._freedom,
         }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any]) -> Self:
@@ -162,7 +166,8 @@ class Volume:
         self.invariants = tg.from_state(state["invariants"])
         self._stretch, self.correlation = np.asarray(state["stretch"]), np.asarray(state["correlation"])
         self._location, self.scale = np.asarray(state["location"]), np.asarray(state["scale"])
-        self._freedom, self.bias = np.asarray(state["freedom"]), np.asarray(state["bias"])
+        self._freedom = np.asarray(state["freedom"])
+        self.bias, self.spread = np.asarray(state["bias"]), np.asarray(state["spread"])
         self._make_tests()
         self._last = None
         return self

@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 
 ALTERNATIVES = 2  #: further chains named after the strongest one
 Z95 = 1.96
+#: stolen bytes a byte of a name carries: hexadecimal with overhead, usual, base32 at its limit (5 bits a character)
+NAME_CARRIES = (0.35, 0.48, 0.625)
 NAME = "I3, request-driven volume"
 
 
@@ -105,12 +107,18 @@ def leaked(
     members = tuple(position[Target(h.edge, _carrier(volume, h), CLEAN)] for h in hops)
     residuals, number = evidence.residuals, volume.tests.index(test)
     sized = chains.Test(members, test.chain, CLEAN)
-    gain, shared = 1.0 / residuals.sigma[span], residuals.shared[span]
-    signal = chains.signal_of(sized, residuals.standard[span] - volume.bias, gain, shared, volume.correlation)
+    sigma, shared = residuals.sigma[span] * volume.spread, residuals.shared[span] * volume.spread
+    standard = (residuals.standard[span] - volume.bias) / volume.spread
+    signal = chains.signal_of(sized, standard, 1.0 / sigma, shared, volume.correlation)
     length, power = len(signal.signal), float(signal.power.sum())
     estimate = float(signal.signal.sum()) / power
-    sigma = float(np.sqrt(chains.variance(signal, length)[-1])) / power * float(volume.scale[number].max())
-    return max(estimate, 0.0), max(estimate - Z95 * sigma, 0.0), max(estimate + Z95 * sigma, 0.0)
+    error = Z95 * float(np.sqrt(chains.variance(signal, length)[-1])) / power * float(volume.scale[number].max())
+    low, middle, high = NAME_CARRIES if any(volume.dns[h.edge] for h in hops) else (1.0, 1.0, 1.0)
+    return (
+        max(estimate, 0.0) * middle,
+        max(estimate - error, 0.0) * low,
+        max(estimate + error, 0.0) * high,
+    )
 
 
 def _carrier(volume: Volume, hop: Hop) -> str:
