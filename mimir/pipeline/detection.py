@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mimir.detectors.calibration import Calibration, Threshold
 
 MIN_WINDOWS = 5
+MAX_WINDOWS = 2_000_000  # 60 s windows of almost four years; a capture with a wild clock would ask for more
 
 
 def detect_all(spec: Spec, directory: RunDirectory, cache: Path) -> list[str]:
@@ -63,6 +64,11 @@ def recording_series(spec: Spec, path: Path, recording: str, window_s: int) -> E
         raise MimirError(
             f"recording {recording} holds {max(windows, 0)} whole windows of {window_s} s, at least {MIN_WINDOWS} are needed; "
             f"choose shorter windows (capture.windows_s=[1] detector.windows_s=[1]) or a longer recording"
+        )
+    if windows > MAX_WINDOWS:
+        raise MimirError(
+            f"recording {recording} spans {end - start:.0f} s, {windows} windows of {window_s} s, at most {MAX_WINDOWS} can be "
+            f"scored; is its clock right? Choose longer windows or cut the capture (editcap -A … -B …)"
         )
     return load_series(
         path / "edges.parquet", recording, window_s, first, windows,
