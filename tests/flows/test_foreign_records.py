@@ -1,0 +1,149 @@
+"""flows.parquet: each connection once, its bytes those of the edges, its ID that of Wireshark."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from mimir.capture import open_capture
+from mimir.flows import build_edges, load_identity
+from mimir.flows.__main__ import main
+from mimir.flows.community_id import community_id
+from mimir.flows.records import SCHEMA, FlowRecorder, write_flows
+from tests.flows.flow_samples import (
+    CLIENT,
+    ENTITIES,
+    POD,
+    START_NS,
+    conversation,
+    datagrams,
+    directly,
+    edges_of,
+    http,
+    through_service,
+)  # fmt: skip
+
+CORPUS = Path(os.environ.get("MIMIR_CORPUS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
+PAIRS = {
+    "orig_bytes": "request_payload_bytes", "resp_bytes": "response_payload_bytes", "orig_pkts": "request_packets",
+    "resp_pkts": "response_packets", "orig_ip_bytes": "request_bytes", "resp_ip_bytes": "response_bytes",
+    "exchanges": "exchanges",
+}  # fmt: skip
+
+
+def totals(flows: pd.DataFrame, edges: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """The same sums from both files."""
+    table = pd.read_parquet(edges)
+    pods = table[(table["view"] == "pod") & (table["window_s"] == table["window_s"].min())]
+    return (
+        {name: int(flows[name].sum()) for name in PAIRS},
+        {name: int(pods[counter].sum()) for name, counter in PAIRS.items()},
+    )
+
+
+def test_a_connection_is_one_row_under_zeeks_names(tmp_path: Path) -> None:
+    talk = conversation(through_service(), http([(300, 5000), (200, 7000)]))
+    lookups = datagrams(directly(("10.244.1.5", 41_000), ("10.96.0.9", 53)), [(True, b"x" * 30), (False, b"y" * 60)])
+    result = edges_of(tmp_path, talk, lookups, entities=ENTITIES)
+    out = tmp_path / "flows.parquet"
+    assert write_flows([tmp_path / "x.pcap"], tmp_path / "entities.jsonl", 300.0, out) == 2
+    assert pq.read_schema(out) == SCHEMA
+    flows = pd.read_parquet(out)
+    web = flows[flows["proto"] == "tcp"].to_dict("records")[0]
+    assert (web["id.orig_h"], web["id.orig_p"], web["id.resp_h"], web["id.resp_p"]) == (*CLIENT, *POD)
+    assert (web["orig_service"], web["resp_pod"], web["mediated"]) == ("web", "user-7f-xyz12", True)
+    assert (web["orig_bytes"], web["resp_bytes"], web["exchanges"]) == (500, 12_000, 2)
+    assert web["community_id"] == community_id(CLIENT[0], POD[0], 6, CLIENT[1], POD[1])
+    assert web["ts"].value == START_NS + 100_000 + 5_000
+    ours, theirs = totals(flows, result.path)
+    assert ours == theirs
+    assert not flows[flows["proto"] == "udp"]["mediated"].any()
+
+
+def test_a_connection_over_many_windows_and_settlings_stays_one_row(tmp_path: Path) -> None:
+    """The second half comes long after the first was settled; another client reuses nothing of it."""
+    steps = http([(100, 1000)] * 3, close=False) + [s for s in http([(50, 500)])[3:]]
+    steps = [step if number != 6 else type(step)(step.from_client, step.payload, step.flags, gap_ns=90 * 10**9)
+             for number, step in enumerate(steps)]  # fmt: skip
+    result = edges_of(tmp_path, conversation(directly(), steps), entities=[])
+    for settle_often in (False, True):
+        flows = recorded(tmp_path / "x.pcap", settle_often)
+        assert len(flows) == 1
+        assert int(flows["request_payload"][0]) == 350
+        assert int(flows["last_ns"][0] - flows["first_ns"][0]) > 90 * 10**9
+    assert result.total() == int(flows["request_bytes"][0] + flows["response_bytes"][0])
+
+
+def recorded(path: Path, settle_often: bool) -> Any:
+    recorder = FlowRecorder(load_identity(None), 300.0)
+    for batch in open_capture([path]):
+        for at in range(0, len(batch), 3 if settle_often else len(batch)):
+            recorder.add(batch.take(slice(at, at + (3 if settle_often else len(batch)))))
+            if settle_often:
+                recorder._settle(everything=False)
+    recorder.finish()
+    return recorder.flows()
+
+
+def test_the_command_writes_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edges_of(tmp_path, conversation(directly(), http()))
+    out = tmp_path / "deep" / "flows.parquet"
+    assert main(["export", str(tmp_path / "x.pcap"), "--out", str(out)]) == 0
+    assert out.exists()
+    assert "1 flows" in capsys.readouterr().out
+    (tmp_path / "y.pcap").write_text("no capture")
+    assert main(["export", str(tmp_path / "y.pcap"), "--out", str(tmp_path / "no.parquet")]) == 2
+    assert "y.pcap" in capsys.readouterr().err
+    assert not (tmp_path / "no.parquet").exists()
+
+
+def real_captures() -> list[Path]:
+    """Some captures of whole TCP and UDP packets without tunnels."""
+    if not CORPUS.exists():
+        return []
+    with (CORPUS / "captures" / "expected.csv").open(encoding="utf-8", newline="") as rows:
+        fit = [
+            CORPUS / row["file"]
+            for row in csv.DictReader(rows)
+            if row["linktype"] == "1" and row["trunc"] == row["frag"] == row["invalid"] == row["vlan"] == "0"
+            and 20 < int(row["tcp"]) + int(row["udp"]) == int(row["ip4"]) < 2000
+        ]  # fmt: skip
+    return fit[:: max(len(fit) // 15, 1)]
+
+
+@pytest.mark.corpus
+@pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is absent (set MIMIR_CORPUS)")
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_ids_of_real_flows_are_those_of_wireshark(tmp_path: Path) -> None:
+    checked = 0
+    for path in real_captures():
+        command = [
+            "tshark",
+            "-n",
+            "-r",
+            str(path),
+            "--enable-protocol",
+            "communityid",
+            "-T",
+            "fields",
+            "-e",
+            "communityid",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        theirs = {line for line in done.stdout.splitlines() if line and "," not in line}
+        write_flows([path], None, 1e6, tmp_path / "f.parquet")
+        ours = set(pd.read_parquet(tmp_path / "f.parquet")["community_id"].dropna())
+        assert ours == theirs, path
+        build_edges([path], None, [86_400], "test", 1e6, tmp_path / "e.parquet")
+        flows, edges = totals(pd.read_parquet(tmp_path / "f.parquet"), tmp_path / "e.parquet")
+        assert flows == edges, path
+        checked += len(ours)
+    assert checked >= 40
