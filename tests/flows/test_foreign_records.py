@@ -17,6 +17,7 @@ from mimir.capture import open_capture
 from mimir.flows import build_edges, load_identity
 from mimir.flows.__main__ import main
 from mimir.flows.community_id import community_id
+from mimir.flows.foreign import build_flow_edges
 from mimir.flows.records import SCHEMA, FlowRecorder, write_flows
 from tests.flows.flow_samples import (
     CLIENT,
@@ -147,3 +148,26 @@ def test_ids_of_real_flows_are_those_of_wireshark(tmp_path: Path) -> None:
         assert flows == edges, path
         checked += len(ours)
     assert checked >= 40
+
+
+def test_exported_flows_read_back_give_the_same_edges(tmp_path: Path) -> None:
+    """packets → flows.parquet → conn.log → edges: who, where and how many bytes stay the same."""
+    talks = [
+        conversation(through_service(), http([(300, 5000)] * 3)),
+        conversation(directly(("10.244.1.6", 40_001), ("10.244.2.9", 3306)), http(), isn=(5, 6)),
+        conversation(directly(("10.244.1.6", 40_002), ("203.0.113.50", 443)), http(close=False), isn=(7, 8)),
+    ]
+    direct = edges_of(tmp_path, *talks, entities=ENTITIES)
+    write_flows([tmp_path / "x.pcap"], tmp_path / "entities.jsonl", 300.0, tmp_path / "f.parquet")
+    flows = pd.read_parquet(tmp_path / "f.parquet")
+    flows["ts"] = flows["ts"].astype("int64") / 1e9
+    (tmp_path / "conn.log").write_text(flows.to_json(orient="records", lines=True, double_precision=9))
+    build_flow_edges([tmp_path / "conn.log"], tmp_path / "entities.jsonl", [60], "test", tmp_path / "g.parquet")
+    again = pd.read_parquet(tmp_path / "g.parquet")
+    for view in ("pod", "service"):
+        chosen = again[again["view"] == view].set_index(["client", "server", "server_port", "proto"])
+        expected = direct.edges(view)
+        assert set(chosen.index) == set(expected)
+        for key, counters in expected.items():
+            for name in ("request_bytes", "response_bytes", "request_payload_bytes", "response_packets", "connections"):
+                assert chosen.loc[key, name] == counters[name], (key, name)

@@ -135,3 +135,21 @@ def test_format_and_span_are_found_by_content(tmp_path: Path) -> None:
     assert flow_span([other]) is None
     with pytest.raises(MimirError, match=r"notes\.txt: holds no flow records"):
         flow_span([path, other])
+
+
+def test_sensors_on_two_nodes_count_a_connection_once(tmp_path: Path) -> None:
+    both, again = zeek_values(), zeek_values(ts=START_S + 100, uid="C2")
+    one = zeek_tsv(tmp_path / "n1.log", both, again)
+    other = zeek_tsv(
+        tmp_path / "n2.log",
+        zeek_values(ts=START_S + 500, **{"id.orig_h": "10.9.9.9"}),
+        zeek_values(ts=START_S + 0.02, uid="D1"),
+    )
+    table, report = edges(tmp_path, one, other)
+    assert totals(table)["connections"] == 3
+    assert report.to_json()["copies_removed"] == {"sensor": {"flows": 1, "bytes": 9920}}
+
+
+def test_a_tuple_used_again_at_once_in_one_file_is_two_connections(tmp_path: Path) -> None:
+    path = zeek_tsv(tmp_path / "a", zeek_values(), zeek_values(ts=START_S + 0.5, uid="C2"))
+    assert totals(edges(tmp_path, path)[0])["connections"] == 2

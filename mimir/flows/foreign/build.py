@@ -14,6 +14,7 @@ from mimir.errors import MimirError
 from mimir.flows.foreign.detect import flow_format, read_flows
 from mimir.flows.foreign.once import count_once
 from mimir.flows.foreign.orient import orient
+from mimir.flows.foreign.sensors import count_sensors_once
 from mimir.flows.foreign.spread import spread
 from mimir.flows.foreign.table import END, START, FlowTable
 from mimir.flows.identity import Identity, from_events, load_identity
@@ -80,6 +81,7 @@ def build_flow_edges(
             identity = from_events(named)
     except (ValueError, OSError) as error:
         raise MimirError(f"the entities cannot be read: {error}") from error
+    count_sensors_once(tables)
     for table in tables:
         orient(table, identity)
         count_once(table, identity)
