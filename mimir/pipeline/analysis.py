@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mimir.errors import Problem
+from mimir.errors import MimirError, Problem
 from mimir.files import read_json, read_jsonl, write_json, write_jsonl
 from mimir.pipeline.cache import link
 from mimir.pipeline.recordings import Recorded
@@ -56,7 +56,10 @@ def _named_addresses(recording: Path) -> list[dict[str, Any]]:
     path = recording / "addresses.txt"
     if looks_pickled(path):
         return read_entity_log(path, float(read_json(recording / "start.json")["first_s"]))
-    return entity_events(path)
+    try:
+        return entity_events(path)
+    except ValueError as error:
+        raise MimirError(f"the table of addresses cannot be read: {error}") from error
 
 
 def assemble(recorded: Sequence[Recorded], directory: RunDirectory) -> dict[str, str]:

@@ -116,3 +116,11 @@ def test_names_and_services_apply(tmp_path: Path) -> None:
     found, report = edges(tmp_path, write(tmp_path / "n", LONG, *rows), entities=names)
     assert found[["server", "request_bytes", "mediated_bytes"]].to_numpy().tolist() == [["db-0", 600, 600]]
     assert report.to_json()["copies_removed"]["service_address"] == {"flows": 1, "bytes": 600}
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    row = "2024-01-01 00:00:00.000,1.000,UDPlite,10.1.0.1,40000,10.1.0.2,80,5,600,1"
+    path.write_bytes(f"\ufeff{SHORT}\r\n{row}\r\n".encode())
+    assert flow_format(path) == "nfdump"
+    assert edges(tmp_path, path)[0]["proto"].tolist() == ["136"]

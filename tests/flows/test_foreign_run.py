@@ -12,9 +12,12 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
-from mimir.errors import CaptureError
+from mimir.cluster.base import RecordingOrder
+from mimir.errors import CaptureError, MimirError
 from mimir.files import read_json, read_jsonl
 from mimir.pipeline.analysis import edges_of
+from mimir.pipeline.clusters import create_cluster
+from mimir.spec.cluster import RecordedSpec
 from tests.flows.foreign_samples import START_S, zeek_tsv, zeek_values
 from tests.support.cli import mimir, run_directories
 
@@ -84,3 +87,46 @@ def test_pods_that_hubble_names_become_the_entity_log(tmp_path: Path) -> None:
 def test_other_content_goes_to_the_packet_reader(tmp_path: Path) -> None:
     with pytest.raises(CaptureError):
         stage(tmp_path, "plain text that is neither\n")
+
+
+def recorded(tmp_path: Path, **named: str) -> Any:
+    """The recorded cluster, as the pipeline makes it."""
+    values: dict[str, Any] = dict.fromkeys(("capture", "fit", "calibrate", "test", "entities", "addresses", "truth"))
+    source = RecordedSpec(name="recorded", split=[0.5, 0.25, 0.25], **(values | named))
+    return create_cluster(cast(Any, SimpleNamespace(cluster=source)))
+
+
+def order(tmp_path: Path, name: str) -> RecordingOrder:
+    return RecordingOrder(name, 0, 60, (1, 0), False, tmp_path / "recording")
+
+
+def test_a_conn_log_is_cut_in_three_by_time(tmp_path: Path) -> None:
+    path = zeek_tsv(tmp_path / "conn.log", zeek_values(duration=1.0), zeek_values(ts=START_S + 390))
+    made = recorded(tmp_path, capture=str(path)).record(order(tmp_path, "calibrate"), lambda seconds, packets: None)
+    assert [capture.name for capture in made.captures] == ["calibrate-0001.log"]
+    assert made.counts == {"flows": 2}
+    assert [row["ts"] for row in read_jsonl(made.timeline)] == [START_S + 200, START_S + 300]
+
+
+def test_seconds_of_a_pickled_log_count_from_the_start_of_the_capture(tmp_path: Path) -> None:
+    path = zeek_tsv(tmp_path / "conn.log", zeek_values(), zeek_values(ts=START_S + 390))
+    log = tmp_path / "log.pickle"
+    log.write_bytes(pickle.dumps({0: {"old-0": ("10.1.0.1", "+", "shop", "pod")},
+                                  200: {"old-0": ("10.1.0.1", "-", "shop", "pod"),
+                                        "new-0": ("10.1.0.1", "+", "shop", "pod")}}))  # fmt: skip
+    recorded(tmp_path, capture=str(path), entities=str(log)).record(order(tmp_path, "test"), lambda *_: None)
+    spec = SimpleNamespace(capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0))
+    edges_of(cast(Any, spec), tmp_path / "recording", tmp_path)
+    table = pd.read_parquet(tmp_path / "edges.parquet")
+    pods = table[table["view"] == "pod"].sort_values("window_start")
+    assert pods["client"].tolist() == ["old-0", "new-0"]
+
+
+def test_a_table_that_is_none_is_an_error_for_the_user(tmp_path: Path) -> None:
+    path = zeek_tsv(tmp_path / "conn.log", zeek_values())
+    table = tmp_path / "a.csv"
+    table.write_text("colour,shape\nred,round\n")
+    recorded(tmp_path, capture=str(path), addresses=str(table)).record(order(tmp_path, "test"), lambda *_: None)
+    spec = SimpleNamespace(capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0))
+    with pytest.raises(MimirError, match="line 1: needs an address and a name column"):
+        edges_of(cast(Any, spec), tmp_path / "recording", tmp_path)

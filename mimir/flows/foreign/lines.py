@@ -12,6 +12,7 @@ from typing import IO, Any, cast
 from mimir.errors import MimirError
 
 GZIP_MAGIC = b"\x1f\x8b"
+BOM = b"\xef\xbb\xbf"
 #: bad lines told apart in the report; the rest is only counted
 EXAMPLES = 20
 HEAD_BYTES = 1 << 16
@@ -29,7 +30,8 @@ class Lines:
         try:
             with open_bytes(self.path) as data:
                 for self.count, line in enumerate(data, 1):
-                    yield self.count, line.decode("utf-8", "replace").rstrip("\r\n")
+                    text = line.removeprefix(BOM) if self.count == 1 else line
+                    yield self.count, text.decode("utf-8", "replace").rstrip("\r\n")
         except (EOFError, zlib.error, OSError) as error:
             self.damage = f"reading stopped early: {error}"
 
@@ -59,7 +61,7 @@ def head(path: Path) -> bytes:
     """The first bytes, decompressed; b"" where gzip is damaged. Raises MimirError for a file that cannot be opened."""
     try:
         with open_bytes(path) as data:
-            return data.read(HEAD_BYTES)
+            return data.read(HEAD_BYTES).removeprefix(BOM)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return b""
     except OSError as error:

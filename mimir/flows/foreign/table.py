@@ -27,7 +27,11 @@ REQUEST, RESPONSE = FIRST_COUNTER, FIRST_COUNTER + 1
 #: columns that change places when originator and responder do
 PAIRS = ((ORIG, RESP), (ORIG_PORT, RESP_PORT), *((FIRST_COUNTER + i, FIRST_COUNTER + i + 1) for i in (0, 2, 4)))
 
-PROTO_NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58, "ipv6-icmp": 58, "sctp": 132, "gre": 47, "esp": 50}
+PROTO_NUMBERS = {
+    "icmp": 1, "igmp": 2, "ipip": 4, "ipv4": 4, "tcp": 6, "egp": 8, "udp": 17, "ipv6": 41, "rsvp": 46, "gre": 47, "esp": 50,
+    "ah": 51, "icmp6": 58, "ipv6-icmp": 58, "eigrp": 88, "ospf": 89, "pim": 103, "vrrp": 112, "l2tp": 115, "sctp": 132,
+    "udplite": 136,
+}  # fmt: skip
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 DNS_PORT = 53
 #: smallest IP and transport header: what is taken off where a source knows IP bytes only
