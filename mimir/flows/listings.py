@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,37 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 
     The first line is a header with at least an address and a name column. `kind` is pod, service, node or external;
     without it, a table with a cluster IP holds services and one with an internal IP nodes, and of the rest private
-    addresses are pods and prefixes and others external. Workloads are taken from pod names when not given.
+    addresses are pods and prefixes and others external. Workloads are taken from pod names when not given. Several tables
+    may follow each other, each with its header (`kubectl get pods,services -A -o wide`).
     """
     text = path.read_text(encoding="utf-8-sig")
-    rows = _split([line for line in text.splitlines() if line.strip() and not line.startswith("#")])
-    if not rows:
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+    if not lines:
         raise ValueError(f"{path}: the table of addresses is empty")
+    starts = [0, *(i for i, (_, line) in enumerate(lines) if i and _is_header(line)), len(lines)]
+    return [event for a, b in pairwise(starts) for event in _read_one(path, lines[a:b])]
+
+
+def _is_header(line: str) -> bool:
+    """Does another table begin here? It names an address and a name column and holds no address."""
+    cells = {cell.strip().lower() for cell in re.split(r"[,\t]|\s+", line)}
+    named = all(cells & set(COLUMNS[column]) for column in ("ip", "name"))
+    return named and not any(re.fullmatch(r"[\d.]{7,}(/\d+)?|[0-9a-f]*:[0-9a-f:.]+(/\d+)?", cell) for cell in cells)
+
+
+def _read_one(path: Path, lines: list[tuple[int, str]]) -> list[dict[str, Any]]:
+    """Events of one table, its header first."""
+    rows = _split([line for _, line in lines])
     header = [cell.strip().lower() for cell in rows[0]]
     where = {field: next((header.index(n) for n in names if n in header), -1) for field, names in COLUMNS.items()}
     if where["ip"] < 0 or where["name"] < 0:
-        raise ValueError(f"{path}, line 1: needs an address and a name column; it has: {', '.join(header)}")
+        raise ValueError(f"{path}, line {lines[0][0]}: needs an address and a name column; it has: {', '.join(header)}")
     events = []
-    for number, row in enumerate(rows[1:], 2):
+    for (number, _), row in zip(lines[1:], rows[1:], strict=True):
         if len(row) <= max(where["ip"], where["name"]):
             raise ValueError(f"{path}, line {number}: {len(row)} columns, the header has {len(header)}")
         cells = {field: row[i].strip() if 0 <= i < len(row) else "" for field, i in where.items()}
+        cells["name"] = re.sub(r"^(pod|service|node)/", "", cells["name"])
         if cells["ip"] not in ("", "<none>", "None"):
             events.append(_event(cells, header[where["ip"]]))
     return events
