@@ -31,13 +31,14 @@ def to_plain(config: DictConfig) -> dict[str, Any]:
     config = config.copy()
     OmegaConf.set_struct(config, False)
     config.pop("hydra", None)
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise SpecError([Problem(key, "has no value", next=f"set it: {key}=…") for key in missing])
     try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise SpecError([Problem(key, "has no value", next=f"set it: {key}=…") for key in missing])
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise SpecError([Problem(str(error.full_key or "spec"), f"cannot be resolved: {error.msg}")]) from error
+        key, text = str(error.full_key or "spec"), str(error.msg).splitlines()[0]
+        raise SpecError([Problem(key, f"cannot be resolved: {text}", next=f"set it: {key}=…")]) from error
     assert isinstance(plain, dict)
     return {str(k): v for k, v in plain.items()}
 

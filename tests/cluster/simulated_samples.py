@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from mimir.capture.reader import open_capture
 from mimir.cluster.base import Recording, RecordingOrder
 from mimir.cluster.simulated import SimulatedCluster
 from mimir.spec import Spec
-from mimir.spec.build import from_config
+from mimir.spec.build import from_plain
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 START_S = 1_767_225_600
@@ -28,7 +30,12 @@ SHORT_LEAK = {"incidents": 1, "incident_duration_s": 60}
 
 def option(group: str, name: str) -> dict[str, Any]:
     """One file of conf/."""
-    loaded: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    return copy.deepcopy(_load(CONF / group / f"{name}.yaml"))
+
+
+@cache
+def _load(file: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return loaded
 
 
@@ -46,7 +53,11 @@ def make_spec(changes: Mapping[str, Any] | None = None, **options: str) -> Spec:
     plain: dict[str, Any] = {group: option(group, options.get(group, name)) for group, name in GROUPS.items()}
     plain |= {"seed": 1, "reuse": "auto", "dry_run": False, "workers": 1, "verbosity": "quiet",
               "paths": {"runs": "runs", "cache": "runs/.cache"}}  # fmt: skip
-    return from_config(OmegaConf.create(merged(plain, changes or {})))
+    plain = merged(plain, changes or {})
+    paths = {"app": {"leak_paths": plain["app"]["leak_paths"]}, "exfiltration": plain["exfiltration"]}
+    resolved = OmegaConf.to_container(OmegaConf.create(paths), resolve=True)
+    assert isinstance(resolved, dict)
+    return from_plain({**plain, "exfiltration": resolved["exfiltration"]})
 
 
 def make_recording(spec: Spec, folder: Path, duration_s: int = 300, entropy: tuple[int, ...] = (1, 2)) -> Recording:

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
 from mimir.apps import allowed_edges
 from mimir.capture.batch import FIN, SYN, TCP
 from mimir.cluster.base import Recording
 from mimir.cluster.check import workload_problems
+from mimir.errors import SpecError
 from mimir.files import read_jsonl
 from mimir.spec import Spec
+from mimir.spec.build import to_plain
 from tests.cluster.simulated_samples import CONF, make_recording, make_spec, option, read_packets
 
 Packets = dict[str, NDArray[Any]]
@@ -74,6 +77,12 @@ def test_every_scenario_has_a_way_out_of_every_application(app: str, scenario: s
     assert workload_problems(spec) == []
     assert spec.exfiltration.path == spec.app.leak_paths[scenario]
     assert spec.exfiltration.path[0] in spec.app.sensitive
+
+
+def test_a_scenario_the_application_has_no_path_for_says_so() -> None:
+    config = {"app": {"leak_paths": {}}, "exfiltration": option("exfiltration", "direct")}
+    with pytest.raises(SpecError, match=r"exfiltration\.path.*leak_paths\.direct.*set it: exfiltration\.path="):
+        to_plain(OmegaConf.create(config))
 
 
 @pytest.mark.parametrize("app", APPS)
