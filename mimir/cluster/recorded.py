@@ -31,8 +31,8 @@ class RecordedCluster:
         if not isinstance(spec.cluster, RecordedSpec):
             raise TypeError(f"RecordedCluster needs cluster=recorded, got {spec.cluster.name}")
         self.spec, self.source = spec, spec.cluster
-        #: (first s, last s, flows) of files that hold flow records, None for packets; set by who may read flows
-        self.flow_span: Callable[[Sequence[Path]], tuple[float, float, int] | None] = lambda files: None
+        #: (first s, last s, flows, packets) of files that hold flow records, None for packets; set by who may read flows
+        self.flow_span: Callable[[Sequence[Path]], tuple[float, float, int, int] | None] = lambda files: None
 
     def problems(self) -> list[Problem]:
         """Files that are named but not there, and leaks asked of a capture that is already made."""
@@ -79,7 +79,7 @@ class RecordedCluster:
         """Link the captures of one recording and find the time it spans. Raises CaptureError for an unreadable file."""
         captures = self._captures(order.name)
         flows = self.flow_span(captures)
-        first_s, last_s, packets = flows or _span(captures, progress)
+        first_s, last_s, *counts = flows or _span(captures, progress)
         links = [
             _link(capture, order.folder / "capture" / f"{order.name}-{number:04d}{_suffix(capture)}")
             for number, capture in enumerate(captures, 1)
@@ -104,7 +104,7 @@ class RecordedCluster:
             files["entities"],
             files["timeline"],
             files["truth"],
-            {"flows" if flows else "packets": packets},
+            dict(zip(("flows", "packets") if flows else ("packets",), counts, strict=True)),
         )
 
     def _captures(self, name: str) -> list[Path]:

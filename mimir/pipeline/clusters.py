@@ -19,7 +19,7 @@ def create_cluster(spec: Spec) -> Cluster:
     return cluster
 
 
-def _flow_span(files: Sequence[Path]) -> tuple[float, float, int] | None:
+def _flow_span(files: Sequence[Path]) -> tuple[float, float, int, int] | None:
     from mimir.flows.foreign import flow_span
 
     return flow_span(files)

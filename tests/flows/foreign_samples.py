@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,15 @@ def addresses(path: Path, *rows: tuple[str, str, str, str]) -> Path:
     """A table of (address, name, kind, workload)."""
     path.write_text("address,name,kind,workload\n" + "".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def real_captures(corpus: Path) -> list[Path]:
+    """Some captures of whole TCP and UDP packets without tunnels."""
+    with (corpus / "captures" / "expected.csv").open(encoding="utf-8", newline="") as rows:
+        fit = [
+            corpus / row["file"]
+            for row in csv.DictReader(rows)
+            if row["linktype"] == "1" and row["trunc"] == row["frag"] == row["invalid"] == row["vlan"] == "0"
+            and 20 < int(row["tcp"]) + int(row["udp"]) == int(row["ip4"]) < 2000
+        ]  # fmt: skip
+    return fit[:: max(len(fit) // 15, 1)]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mimir.flows.foreign import flow_format
-from tests.flows.foreign_samples import addresses, edges, totals
+from mimir.flows.records import write_flows
+from tests.flows.foreign_samples import addresses, edges, real_captures, totals
 
 CORPUS = Path(os.environ.get("MIMIR_CORPUS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 HEAD = """================================================================================
@@ -103,3 +107,40 @@ def test_a_listing_of_another_cluster_removes_nothing_it_does_not_know(tmp_path:
     copies = report.to_json()["copies_removed"].get("service_address", {"bytes": 0})
     assert copies["bytes"] == 0
     assert table[["request_bytes", "response_bytes"]].to_numpy().sum() == 87_602_994
+
+
+def test_tables_with_ports_replace_the_one_of_addresses(tmp_path: Path) -> None:
+    text = HEAD.replace("IPv4", "TCP") + row("10.1.0.9:40000", "10.1.0.2:3306", 300, 30) + "\n"
+    text += HEAD.replace("IPv4", "UDP") + row("fd00::9:53", "fd00::2:40000", 30, 60) + "\n"
+    path = tmp_path / "c"
+    path.write_text(text + HEAD + row("10.1.0.9", "10.1.0.2", 300, 30) + "\n")
+    table, report = edges(tmp_path, path)
+    assert table[["client", "server", "server_port", "proto", "request_bytes", "dns_queries"]].to_numpy().tolist() == [
+        ["10.1.0.9", "10.1.0.2", 3306, "tcp", 30, 0],
+        ["fd00::2", "fd00::9", 53, "udp", 30, 10],
+    ]
+    assert report.to_json()["copies_removed"] == {"addresses": {"flows": 1, "bytes": 330}}
+
+
+@pytest.mark.corpus
+@pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is absent (set MIMIR_CORPUS)")
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tsharks_tables_of_real_captures_agree_with_our_packets(tmp_path: Path) -> None:
+    checked = 0
+    for path in real_captures(CORPUS):
+        command = ["tshark", "-n", "-q", "-r", str(path), "-z", "conv,tcp", "-z", "conv,udp"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        (tmp_path / "c").write_text(done.stdout)
+        if done.returncode or " <-> " not in done.stdout:
+            continue
+        table, report = edges(tmp_path, tmp_path / "c")
+        assert report.to_json()["skipped_lines"] == {}, path
+        write_flows([path], None, 1e6, tmp_path / "f.parquet")
+        flows = pd.read_parquet(tmp_path / "f.parquet")
+        flows = flows[flows["proto"].isin(["tcp", "udp"])]
+        theirs = table[["request_packets", "response_packets"]].to_numpy().sum()
+        assert flows[["orig_pkts", "resp_pkts"]].to_numpy().sum() <= theirs, path
+        ends = {frozenset((c.removeprefix("outside:"), s.removeprefix("outside:"))) for c, s in zip(table["client"], table["server"], strict=True)}  # fmt: skip
+        assert ends == {frozenset(pair) for pair in zip(flows["id.orig_h"], flows["id.resp_h"], strict=True)}, path
+        checked += 1
+    assert checked >= 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import subprocess
@@ -31,6 +30,7 @@ from tests.flows.flow_samples import (
     http,
     through_service,
 )  # fmt: skip
+from tests.flows.foreign_samples import real_captures
 
 CORPUS = Path(os.environ.get("MIMIR_CORPUS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 PAIRS = {
@@ -106,26 +106,12 @@ def test_the_command_writes_and_refuses(tmp_path: Path, capsys: pytest.CaptureFi
     assert not (tmp_path / "no.parquet").exists()
 
 
-def real_captures() -> list[Path]:
-    """Some captures of whole TCP and UDP packets without tunnels."""
-    if not CORPUS.exists():
-        return []
-    with (CORPUS / "captures" / "expected.csv").open(encoding="utf-8", newline="") as rows:
-        fit = [
-            CORPUS / row["file"]
-            for row in csv.DictReader(rows)
-            if row["linktype"] == "1" and row["trunc"] == row["frag"] == row["invalid"] == row["vlan"] == "0"
-            and 20 < int(row["tcp"]) + int(row["udp"]) == int(row["ip4"]) < 2000
-        ]  # fmt: skip
-    return fit[:: max(len(fit) // 15, 1)]
-
-
 @pytest.mark.corpus
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is absent (set MIMIR_CORPUS)")
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_ids_of_real_flows_are_those_of_wireshark(tmp_path: Path) -> None:
     checked = 0
-    for path in real_captures():
+    for path in real_captures(CORPUS):
         command = [
             "tshark",
             "-n",

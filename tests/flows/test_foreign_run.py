@@ -104,7 +104,7 @@ def test_a_conn_log_is_cut_in_three_by_time(tmp_path: Path) -> None:
     path = zeek_tsv(tmp_path / "conn.log", zeek_values(duration=1.0), zeek_values(ts=START_S + 390))
     made = recorded(tmp_path, capture=str(path)).record(order(tmp_path, "calibrate"), lambda seconds, packets: None)
     assert [capture.name for capture in made.captures] == ["calibrate-0001.log"]
-    assert made.counts == {"flows": 2}
+    assert made.counts == {"flows": 2, "packets": 26}
     assert [row["ts"] for row in read_jsonl(made.timeline)] == [START_S + 200, START_S + 300]
 
 

@@ -128,7 +128,7 @@ def test_both_legs_of_a_service_count_once(tmp_path: Path) -> None:
 def test_format_and_span_are_found_by_content(tmp_path: Path) -> None:
     path = zeek_tsv(tmp_path / "looks-like.pcap", zeek_values(), zeek_values(ts=START_S + 100, duration=50.5))
     assert flow_format(path) == "zeek"
-    assert flow_span([path]) == (START_S, START_S + 150.5, 2)
+    assert flow_span([path]) == (START_S, START_S + 150.5, 2, 26)
     other = tmp_path / "notes.txt"
     other.write_text("nothing of the kind\n")
     assert flow_format(other) is None

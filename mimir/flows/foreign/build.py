@@ -16,7 +16,7 @@ from mimir.flows.foreign.once import count_once
 from mimir.flows.foreign.orient import orient
 from mimir.flows.foreign.sensors import count_sensors_once
 from mimir.flows.foreign.spread import spread
-from mimir.flows.foreign.table import END, START, FlowTable
+from mimir.flows.foreign.table import END, PACKETS, START, FlowTable
 from mimir.flows.identity import Identity, from_events, load_identity
 from mimir.flows.write import write_edges
 from mimir.units import NS_PER_S
@@ -89,8 +89,8 @@ def build_flow_edges(
     return FlowReport(rows, tuple(tables), named)
 
 
-def flow_span(files: Sequence[Path]) -> tuple[float, float, int] | None:
-    """First and last time (UTC epoch s) and number of flows; None when the first file holds packets.
+def flow_span(files: Sequence[Path]) -> tuple[float, float, int, int] | None:
+    """First and last time (UTC epoch s), number of flows and of packets in them; None when the first file holds packets.
 
     Raises MimirError when flow files and others are mixed, or nothing in them can be read.
     """
@@ -103,7 +103,8 @@ def flow_span(files: Sequence[Path]) -> tuple[float, float, int] | None:
     tables = [read_flows(path) for path in files]
     first = min(int(t.data[:, START].min()) for t in tables)
     last = max(int(np.maximum(t.data[:, END], t.data[:, START]).max()) for t in tables)
-    return first / NS_PER_S, last / NS_PER_S, sum(len(t.data) for t in tables)
+    packets = sum(int(t.data[:, PACKETS].sum()) for t in tables)
+    return first / NS_PER_S, last / NS_PER_S, sum(len(t.data) for t in tables), packets
 
 
 def _sum(counts: Any) -> dict[str, int]:

@@ -24,6 +24,7 @@ WIDTH = FIRST_COUNTER + len(COUNTERS)
 MEDIATED = FIRST_COUNTER + COUNTERS.index("mediated_bytes")
 CONNECTIONS = FIRST_COUNTER + COUNTERS.index("connections")
 REQUEST, RESPONSE = FIRST_COUNTER, FIRST_COUNTER + 1
+PACKETS = [FIRST_COUNTER + COUNTERS.index(name) for name in ("request_packets", "response_packets")]
 #: columns that change places when originator and responder do
 PAIRS = ((ORIG, RESP), (ORIG_PORT, RESP_PORT), *((FIRST_COUNTER + i, FIRST_COUNTER + i + 1) for i in (0, 2, 4)))
 
