@@ -133,7 +133,7 @@ def cluster_peaks(scores: NDArray[np.float64], start: float) -> NDArray[np.float
     """The largest score of each cluster of scores above `start`: one bad hour is one peak, not sixty.
 
     Windows are dependent. Clusters come from the times between exceedances (intervals estimator of the extremal index,
-    Ferro & Segers 2003, equations 6 and 7): the longest θN − 1 gaps separate clusters.
+    Ferro & Segers 2003, equations 6 and 7).
     """
     above = np.flatnonzero(scores > start)
     if len(above) < 2:
@@ -141,11 +141,10 @@ def cluster_peaks(scores: NDArray[np.float64], start: float) -> NDArray[np.float
     gaps = np.diff(above).astype(np.float64)
     base, other = (gaps, gaps) if gaps.max() <= 2 else (gaps - 1, gaps - 2)
     theta = min(1.0, 2 * base.sum() ** 2 / max(len(gaps) * (base * other).sum(), 1e-12))
-    wanted = min(len(gaps), int(theta * len(above)))
-    limit = np.sort(gaps)[::-1][wanted - 1] if wanted else np.inf
-    if theta < 1 and limit > 1:
-        limit += 1  # gaps equal to the C-th longest stay inside a cluster
-    cuts = np.flatnonzero(gaps >= limit) + 1
+    clusters = int(theta * len(above)) + 1
+    # the longest gaps, up to but not including the C-th, separate clusters; ties stay together
+    limit = np.sort(gaps)[::-1][clusters - 1] if clusters <= len(gaps) else 0.0
+    cuts = np.flatnonzero(gaps > limit) + 1
     return np.array([scores[run].max() for run in np.split(above, cuts)])
 
 

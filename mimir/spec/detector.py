@@ -44,7 +44,7 @@ class InvariantsSpec:
     families: list[Literal["I1", "I2", "I3"]]
     lags: int
     ridge: float
-    memory_s: list[int]
+    memory: list[int]
 
 
 DetectorSpec = Annotated[

@@ -47,7 +47,9 @@ def test_state_survives_the_disk(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_schema_yaml_and_registry_agree(name: str) -> None:
-    schemas = {get_args(s.__dataclass_fields__["name"].type)[0] if False else s for s in get_args(get_args(DetectorSpec)[0])}
+    schemas = {
+        get_args(s.__dataclass_fields__["name"].type)[0] if False else s for s in get_args(get_args(DetectorSpec)[0])
+    }
     values = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
     schema = next(s for s in schemas if s.__name__ == "".join(p.title() for p in name.split("_")) + "Spec")
     detector = create(schema(**values))
@@ -85,7 +87,9 @@ class RandomProjection(EgressVolume):
     def score(self, windows):
         self.require(self._usual is not None)
         weights = np.random.default_rng(7).normal(size=len(windows))
-        return Scores(windows.window_s, windows.window_start, weights, windows.edges, np.zeros((len(windows), len(windows.edges))))
+        return Scores(
+            windows.window_s, windows.window_start, weights, windows.edges, np.zeros((len(windows), len(windows.edges)))
+        )
 
 
 @pytest.mark.parametrize("fake", [NoFit, RandomProjection])

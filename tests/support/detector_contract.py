@@ -145,7 +145,10 @@ def check_reasons(make: Make) -> None:
 def check_new_pods(make: Make) -> None:
     """Scaling out is no anomaly by itself, in either view."""
     grown = shop(Toy(90, seed=2, replicas={"front-end": 7, "user": 5, "catalogue": 4}))
-    for before, after, fitted in ((series(TEST), grown, series(FIT)), (series(TEST).pods, grown.pods, series(FIT).pods)):
+    for before, after, fitted in (
+        (series(TEST), grown, series(FIT)),
+        (series(TEST).pods, grown.pods, series(FIT).pods),
+    ):
         assert before is not None
         assert after is not None
         assert fitted is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -220,7 +221,7 @@ def add_leak(rows: Columns, leak: Leak, windows: int, seed: int) -> None:
 def _add_dns(rows: Columns, path: tuple[str, ...], amount: NDArray) -> None:
     names = np.ceil(amount * 1.6)
     queries = np.ceil(names / 200)
-    for client, server in zip(path, path[1:], strict=False):
+    for client, server in pairwise(path):
         _add(rows, key(client, server), _dns_row(queries, names, float(server == DNS)))
 
 

@@ -19,7 +19,7 @@ from mimir.detectors.leakpaths import LeakPath
 Array = NDArray[np.float64]
 
 SHRINK = 30.0  #: windows' worth of belief that residuals of different edges are uncorrelated
-RECENT = 5  #: a part at most 1/RECENT of the K windows long, up to now, must still show …
+RECENT = 3  #: a part at most 1/RECENT of the K windows long, up to now, must still show …
 STILL = 2.0  #: … 1/STILL of the mean excess, or the leak counts as over
 CLIP = 6.0  #: statistics further from their median than this are cut before their scatter is taken
 POOLED = 10.0  #: independent stretches' worth of belief in the scale common to all tests

@@ -50,36 +50,36 @@ class Invariants(Parametrised):
     """Score = the largest surprise among `families`, corrected for their number (Bonferroni).
 
     I1 closed set, I2 service-address mediation, I3 request-driven volume; each usable alone. `lags` windows of earlier
-    requests and the `ridge` strength belong to I3, as do `memory_s`: lengths over which it adds up small excesses.
+    requests and the `ridge` strength belong to I3, as does `memory`: over how many windows it adds up small excesses.
     """
 
     name = "invariants"
-    parameters = ("families", "lags", "ridge", "memory_s")
+    parameters = ("families", "lags", "ridge", "memory")
 
     def __init__(
         self,
         families: Sequence[str] = ("I1", "I2", "I3"),
         lags: int = 1,
         ridge: float = 0.01,
-        memory_s: Sequence[int] = (60, 300),
+        memory: Sequence[int] = (1, 3, 6),
     ) -> None:
-        self.families, self.lags, self.ridge, self.memory_s = list(families), lags, ridge, list(memory_s)
+        self.families, self.lags, self.ridge, self.memory = list(families), lags, ridge, list(memory)
         self._fitted: dict[str, Family] = {}
 
     def _make(self) -> dict[str, Family]:
         makers: dict[str, Callable[[], Family]] = {
             "I1": ClosedSet,
             "I2": Mediation,
-            "I3": lambda: Volume(self.lags, self.ridge, self.memory_s),
+            "I3": lambda: Volume(self.lags, self.ridge, self.memory),
         }
         unknown = [f for f in self.families if f not in makers]
         if unknown or not self.families:
             raise MimirError(
                 f"detector.families must name at least one of {', '.join(makers)} (got {self.families}); see conf/detector/invariants.yaml"
             )
-        if self.lags < 0 or self.ridge <= 0 or min(self.memory_s, default=1) <= 0:
+        if self.lags < 0 or self.ridge <= 0 or min(self.memory, default=1) < 1:
             raise MimirError(
-                f"detector.lags must be ≥ 0, ridge > 0 and memory_s > 0 (got {self.lags}, {self.ridge}, {self.memory_s}); "
+                f"detector.lags must be ≥ 0, ridge > 0 and memory ≥ 1 (got {self.lags}, {self.ridge}, {self.memory}); "
                 "see conf/detector/invariants.yaml"
             )
         return {name: makers[name]() for name in dict.fromkeys(self.families)}

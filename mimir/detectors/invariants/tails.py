@@ -48,7 +48,7 @@ def surprise(statistic: Array, freedom: Array | float) -> Array:
     Student's t, because a scale learned from few stretches of a recording is itself uncertain. ≥ 0 and finite.
 
     >>> [round(float(s), 1) for s in surprise(np.array([0.0, 3.0, 5.0]), 30.0)]
-    [0.3, 2.6, 4.6]
+    [0.3, 2.6, 4.9]
     """
     return np.asarray(-np.log10(np.maximum(stdtr(freedom, -statistic), SMALLEST_P)))
 

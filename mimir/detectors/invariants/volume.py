@@ -43,8 +43,8 @@ class Volume:
     name = "I3"
     note = ""
 
-    def __init__(self, lags: int, ridge: float, memory_s: Sequence[int]):
-        self.lags, self.ridge, self.memory_s = lags, ridge, tuple(memory_s)
+    def __init__(self, lags: int, ridge: float, memory: Sequence[int]):
+        self.lags, self.ridge, self.memory = lags, ridge, tuple(memory)
         self.keys: tuple[EdgeKey, ...] = ()
         self.dns: NDArray[np.bool_] = np.zeros(0, dtype=bool)
         self.paths: list[LeakPath] = []
@@ -66,7 +66,7 @@ class Volume:
         self.keys = tuple(sorted(k for k, u in zip(columns.keys, used, strict=True) if u))
         self.dns = tg.dns_edges(benign, self.keys)
         self.paths = leak_paths(self.keys, benign.sensitive, MOST_HOPS, MOST_CHAINS)
-        self.lengths = tuple(sorted({1, *(max(1, s // benign.window_s) for s in self.memory_s)}))
+        self.lengths = tuple(sorted({1, *self.memory}))
         counts = tg.Counts(benign, self.keys, self.dns)
         self.invariants, held_out = tg.fit_invariants(
             counts, self.keys, self.dns, self.paths, self.lags, self.ridge, max(self.lengths)
