@@ -7,15 +7,17 @@ from pathlib import Path
 
 from mimir.cluster import registry
 from mimir.cluster.base import Cluster
-from mimir.cluster.recorded import RecordedCluster
 from mimir.spec import Spec
 
 
 def create_cluster(spec: Spec) -> Cluster:
     """The cluster a spec names; a recorded one is told how to find the time span of flow files."""
     cluster = registry.create_cluster(spec)
-    if isinstance(cluster, RecordedCluster):
-        cluster.flow_span = _flow_span
+    if spec.cluster.name == "recorded":
+        from mimir.cluster.recorded import RecordedCluster
+
+        if isinstance(cluster, RecordedCluster):
+            cluster.flow_span = _flow_span
     return cluster
 
 

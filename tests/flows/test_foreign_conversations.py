@@ -124,6 +124,7 @@ def test_tables_with_ports_replace_the_one_of_addresses(tmp_path: Path) -> None:
 
 @pytest.mark.corpus
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is absent (set MIMIR_CORPUS)")
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_tsharks_tables_of_real_captures_agree_with_our_packets(tmp_path: Path) -> None:
     checked = 0

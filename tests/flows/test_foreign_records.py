@@ -108,6 +108,7 @@ def test_the_command_writes_and_refuses(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.corpus
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is absent (set MIMIR_CORPUS)")
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_ids_of_real_flows_are_those_of_wireshark(tmp_path: Path) -> None:
     checked = 0

@@ -29,7 +29,8 @@ def orient(table: FlowTable, identity: Identity) -> None:
         turned[blind] = _by_rank(table, identity)[blind]
     _follow_first(table, turned)
     table.swap(turned == 1)
-    table.data[(turned == 1) & (table.data[:, REQUEST] == 0), CONNECTIONS] = 0
+    if table.sizes == "ip":  # records of one direction
+        table.data[(turned == 1) & (table.data[:, REQUEST] == 0), CONNECTIONS] = 0
     table.directed = True
 
 
