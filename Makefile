@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-dev ## check style and formatting
 types: $(VENV)/.installed-dev ## check types
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed-dev ## measure speed, as ratios in one run
+bench: $(VENV)/.installed-dev ## measure speed against other tools in one run (ARGS=--help; peers: .venv/bin/pip install -e '.[bench]')
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 ui: setup ## open the MLflow UI on the runs of this folder

@@ -1,0 +1,92 @@
+"""`python -m tests.benchmarks`: measure, print a page; asserts nothing about time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import bench_sections as sections
+from tests.benchmarks.bench_facts import facts
+from tests.benchmarks.bench_page import page
+from tests.benchmarks.bench_peers import PEERS
+
+SECTIONS = ("comparison", "windows", "memory", "formats", "growth", "start_up")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Options; the defaults take a few minutes."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description="How fast do captures become edges?"
+    )
+    parser.add_argument("--packets", type=int, default=10_000_000, help="of the synthetic capture [%(default)s]")
+    parser.add_argument("--runs", type=int, default=3, help="of which the median counts [%(default)s]")
+    parser.add_argument("--growth", type=int, nargs="+", metavar="PACKETS", help="sizes of the growth table",
+                        default=[1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000])  # fmt: skip
+    parser.add_argument("--simulated-s", type=int, default=3600, help="of Sock Shop; 0 leaves it out [%(default)s]")
+    parser.add_argument("--peer-scale", type=float, default=1.0, help="times the packets that peers get [%(default)s]")
+    parser.add_argument("--peers", nargs="*", default=[], choices=[p.name for p in PEERS], help="only these [all]")
+    parser.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS, help="only these [all]")
+    parser.add_argument("--page", type=Path, help="write the page there, and NAME.json beside it [print it]")
+    return parser.parse_args(arguments)
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """All results as plain values."""
+    plan = sections.Plan(options.packets, options.runs, tuple(options.growth), options.simulated_s,
+                         tuple(options.peers), options.peer_scale, folder)  # fmt: skip
+    results: dict[str, Any] = {"runs": plan.runs}
+    for name in options.sections:
+        print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)
+        if name == "comparison":
+            results |= compare(plan)
+        elif name == "growth":
+            rows, exponents = sections.growth(plan)
+            results["growth"] = {"rows": rows, "exponents": exponents}
+        else:
+            results[name] = getattr(sections, name)(plan)
+    return results
+
+
+def compare(plan: sections.Plan) -> dict[str, Any]:
+    """The comparison on a synthetic capture and, unless it is switched off, on one of the simulated cluster."""
+    capture = plan.synthetic(plan.packets)
+    size = capture.stat().st_size / plan.packets
+    text = f"{plan.packets:,} packets of short connections between pods, SLL2, headers only, {size:.0f} bytes a packet."
+    out: dict[str, Any] = {"captures": {"synthetic": text}}
+    out["comparison"] = {"synthetic": sections.comparison(plan, capture)}
+    if plan.simulated_s:
+        found = sections.render(plan) | {"seconds": plan.simulated_s}
+        text = (f"{plan.simulated_s} s of Sock Shop (up to {found['users']} users, a day pressed into an hour), rendered by the simulated cluster: "
+                f"{found['packets']:,} packets, {found['bytes'] / found['packets']:.0f} bytes a packet.")  # fmt: skip
+        out["captures"]["simulated"], out["rendered"] = text, {k: v for k, v in found.items() if k != "path"}
+        out["comparison"]["simulated"] = sections.comparison(plan, Path(found["path"]))
+    return out
+
+
+def main(arguments: list[str]) -> None:
+    """Measure and write or print the page."""
+    options = parse(arguments)
+    began = time.monotonic()
+    about = facts("make bench" + (f" ARGS={shlex.quote(shlex.join(arguments))}" if arguments else ""))
+    with tempfile.TemporaryDirectory(prefix="mimir-bench-") as folder:
+        results = measure(options, Path(folder))
+    about |= {"load_after": os.getloadavg()[0], "seconds": time.monotonic() - began}
+    results = {"facts": about, **results}
+    if options.page:
+        options.page.write_text(page(results), encoding="utf-8")
+        options.page.with_suffix(".json").write_text(
+            json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    else:
+        print(page(results))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,183 @@
+"""The questions that `make bench` asks, each a function that returns rows of plain values."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.bench_head import head
+from tests.benchmarks.bench_measure import BenchError, Cost, exponent, run, step
+from tests.benchmarks.bench_peers import PEERS, Peer
+
+Row = dict[str, Any]
+ALL_WINDOWS = "stage:1,10,60"
+GAP_NS = 200_000  #: a connection every so often in synthetic captures
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes, in packets unless the name says otherwise."""
+
+    packets: int
+    runs: int
+    growth: tuple[int, ...]
+    simulated_s: int  #: 0 leaves the simulated cluster out
+    peers: tuple[str, ...]  #: empty means all
+    peer_scale: float
+    folder: Path
+
+    def synthetic(self, packets: int, kind: str = "any", gap_ns: int = GAP_NS) -> Path:
+        """A synthetic capture, made when it is not there yet."""
+        path = self.folder / f"{kind}-{packets}-{gap_ns}.pcap"
+        if not path.exists():
+            step("write", path, packets, kind, gap_ns)
+        return path
+
+    @property
+    def warm(self) -> Path:
+        """A small capture that makes numba load its kernels before the clock starts."""
+        return self.synthetic(20_000)
+
+
+def _row(name: str, work: str, packets: int, costs: list[Cost], **more: Any) -> Row:
+    """Seconds and peak memory of whole processes."""
+    return {
+        "name": name,
+        "work": work,
+        "packets": packets,
+        "wall_s": [c.wall_s for c in costs],
+        "cpu_s": [c.cpu_s for c in costs],
+        "peak_mb": max(c.peak_mb for c in costs),
+        "rows": costs[0].answer.get("rows"),
+    } | more
+
+
+def inside(plan: Plan, name: str, work: str, step_name: str, capture: Path, **more: Any) -> Row:
+    """A step measured several times inside one process that is warm."""
+    cost = step(step_name, capture, plan.runs, plan.warm)
+    return _row(name, work, cost.answer["packets"], [cost], **_seconds(cost), **more)
+
+
+def whole(plan: Plan, name: str, work: str, step_name: str, capture: Path) -> Row:
+    """A step as a fresh process each time, start-up included."""
+    costs = [step(step_name, capture) for _ in range(plan.runs)]
+    return _row(name, work, costs[0].answer["packets"], costs)
+
+
+def _seconds(cost: Cost) -> Row:
+    return {key: cost.answer[key] for key in ("wall_s", "cpu_s")}
+
+
+def comparison(plan: Plan, capture: Path) -> list[Row]:
+    """Mimir and its peers on one capture; peers get its first packets."""
+    rows = [
+        whole(plan, "mimir, whole command", "edges at 1, 10, 60 s → Parquet, fresh process", ALL_WINDOWS, capture),
+        inside(plan, "mimir, whole stage", "the same, warm process", ALL_WINDOWS, capture),
+        inside(plan, "mimir, kernels only", "decode, follow connections", "kernel", capture),
+        inside(plan, "mimir, reader only", "decode", "read", capture),
+    ]
+    chosen = [p for p in PEERS if not plan.peers or p.name in plan.peers]
+    return rows + [against(plan, peer, capture, rows[0]["packets"]) for peer in chosen]
+
+
+def against(plan: Plan, peer: Peer, capture: Path, available: int) -> Row:
+    """One peer; a row with `skipped` where it is absent or fails."""
+    row: Row = {"name": peer.name, "work": peer.work}
+    if peer.missing():
+        return {**row, "skipped": f"not installed: {peer.install}"}
+    packets = min(round(peer.packets * plan.peer_scale), available)
+    sample = capture
+    if packets < available or peer.ethernet:
+        sample = plan.folder / "sample.pcap"
+        head(capture, sample, packets, peer.ethernet)
+    try:
+        if not peer.command:
+            cost = step(peer.name, sample, plan.runs)
+            if cost.answer["packets"] == 0:
+                return {**row, "skipped": "saw no packets"}
+            return _row(peer.name, peer.work, packets, [cost], **_seconds(cost), seen=cost.answer["packets"])
+        costs = []
+        for _ in range(plan.runs):
+            out = plan.folder / "peer"
+            out.mkdir()
+            costs.append(run(peer.argv(sample, out)))
+            shutil.rmtree(out)
+        return _row(peer.name, peer.work, packets, costs)
+    except BenchError as error:
+        return {**row, "skipped": f"failed: {error}"}
+
+
+def windows(plan: Plan) -> list[Row]:
+    """One window length against three in the same pass."""
+    capture = plan.synthetic(plan.growth[len(plan.growth) // 2])
+    names = ("stage:60", "stage:10", "stage:1", ALL_WINDOWS)
+    return [inside(plan, name.removeprefix("stage:").replace(",", ", "), "", name, capture) for name in names]
+
+
+def memory(plan: Plan) -> list[Row]:
+    """1, 4 and 16 times the packets in the same time span and hence nearly the same edges, windows of 10 and 60 s."""
+    rows = []
+    for times in (1, 4, 16):
+        capture = plan.synthetic(plan.growth[0] * times, gap_ns=GAP_NS * 4 // times)
+        cost = step("stage:10,60", capture)
+        rows.append(_row(f"{times} ×", "", cost.answer["packets"], [cost], file_mb=capture.stat().st_size / 1e6))
+        capture.unlink()
+    return rows
+
+
+def formats(plan: Plan) -> list[Row]:
+    """pcap, pcapng and compressed pcap of the same packets."""
+    packets = plan.growth[len(plan.growth) // 2]
+    classic, block = plan.synthetic(packets), plan.synthetic(packets, "pcapng")
+    squeezed = classic.with_suffix(".pcap.gz")
+    with squeezed.open("wb") as out:
+        subprocess.run(["gzip", "-1", "-c", str(classic)], stdout=out, check=True)
+    rows = [
+        inside(plan, name, "", ALL_WINDOWS, path)
+        for name, path in (("pcap", classic), ("pcapng", block), ("pcap.gz", squeezed))
+    ]
+    unpacking = [run(["gzip", "-dc", str(squeezed)]) for _ in range(plan.runs)]
+    block.unlink()
+    squeezed.unlink()
+    return [*rows, _row("gzip -dc, for comparison", "", packets, unpacking)]
+
+
+def growth(plan: Plan) -> tuple[list[Row], dict[str, float]]:
+    """Longer and longer captures at the same packet rate; exponents of processor time, warm."""
+    rows = []
+    for packets in plan.growth:
+        capture = plan.synthetic(packets)
+        stage = step(ALL_WINDOWS, capture, 2, plan.warm)
+        kernels = step("kernel", capture, 2, plan.warm)
+        rows.append(
+            {
+                "packets": packets,
+                "file_mb": capture.stat().st_size / 1e6,
+                "stage_s": min(stage.answer["cpu_s"]),
+                "kernel_s": min(kernels.answer["cpu_s"]),
+                "rows": stage.answer["rows"],
+                "peak_mb": stage.peak_mb,
+            }
+        )
+        if packets != plan.packets:
+            capture.unlink()
+    exponents = {key: exponent(plan.growth, [r[key] for r in rows]) for key in ("stage_s", "kernel_s")}
+    return rows, exponents
+
+
+def start_up(plan: Plan) -> dict[str, float]:
+    """Processor seconds of a fresh process on a tiny capture, with and without compiled kernels in the cache."""
+    cache = plan.folder / "numba"
+    cold = step(ALL_WINDOWS, plan.warm, env={"NUMBA_CACHE_DIR": str(cache)})
+    cached = [step(ALL_WINDOWS, plan.warm, env={"NUMBA_CACHE_DIR": str(cache)}).cpu_s for _ in range(plan.runs)]
+    return {"compiling_s": cold.cpu_s, "cached_s": sorted(cached)[len(cached) // 2]}
+
+
+def render(plan: Plan) -> Row:
+    """A recording of the simulated cluster; the capture stays in the folder."""
+    folder = plan.folder / "simulated"
+    folder.mkdir()
+    return step("render", folder, plan.simulated_s).answer
