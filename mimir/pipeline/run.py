@@ -119,6 +119,7 @@ def _stages(spec: Spec, plain: dict[str, Any], directory: RunDirectory, context:
     durations = {o.name: float(o.duration_s) if known else None for o in orders(spec)}
     with Progress(spec.verbosity, durations) as progress:
         progress.say(f"run {directory.path.name}: {spec.app.name} on {spec.cluster.name}, {spec.exfiltration.name}")
+        progress.say("recording, and reducing packets to edges (the first run compiles its kernels: a minute, once)")
         recorded = record_all(spec, plain, cache, workers, progress.recording)
         for one in recorded:
             directory.note(f"record:{one.order.name}", one.record.seconds, one.record.reused)

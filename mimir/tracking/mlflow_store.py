@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,9 +46,20 @@ def _file(uri: str) -> Path:
 
 def ui_command(uri: str) -> str:
     """The command that shows the runs (2 processes instead of MLflow's usual 14)."""
+    if uri.startswith("http"):
+        return f"open {uri}"
+    program, where = _mlflow_program(), shlex.quote(uri)
     if not uri.startswith(SQLITE):
-        return f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
-    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri {shlex.quote(uri)}"
+        return f"{program} ui --backend-store-uri {where}"
+    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {program} ui --workers 1 --backend-store-uri {where}"
+
+
+def _mlflow_program() -> str:
+    """`mlflow`, with its path when the shell would find another one or none (a virtual environment not activated)."""
+    ours = Path(sys.executable).parent / "mlflow"
+    if shutil.which("mlflow") == str(ours):
+        return "mlflow"
+    return shlex.quote(str(ours.relative_to(Path.cwd()) if ours.is_relative_to(Path.cwd()) else ours))
 
 
 def _no_telemetry() -> None:
