@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import TypeAdapter
 
 from mimir.apps import check_application
@@ -18,13 +19,26 @@ def build(plain: dict[str, Any]) -> AppSpec:
     return TypeAdapter(AppSpec).validate_python(plain)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(path.stem for path in (CONF / "app").glob("*.yaml") if option("app", path.stem)["services"])
-)
+SHIPPED = sorted(path.stem for path in (CONF / "app").glob("*.yaml") if option("app", path.stem)["services"])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_applications_are_consistent(name: str) -> None:
     app = build(option("app", name))
     assert app.name == name
     assert check_application(app) == []
+
+
+def test_the_page_on_applications_is_right() -> None:
+    page = (CONF.parent / "docs" / "concepts" / "applications.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    assert check_application(build(example)) == []
+    for name in SHIPPED:
+        services = option("app", name)["services"].values()
+        apps, stores = (sum(s["kind"] == kind for s in services) for kind in ("app", "store"))
+        hosts = [s["host"] for s in services if s["kind"] == "external"]
+        pods = sum(s["replicas"] for s in services if s["kind"] != "external")
+        assert f"| `{name}` | {apps} · {stores} · {hosts[0] if hosts else '–'} | {pods} |" in page
 
 
 @pytest.mark.parametrize("change", [lambda p: None, lambda p: circle(p), lambda p: replicated(p), lambda p: scraped(p)])

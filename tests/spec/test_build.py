@@ -14,7 +14,8 @@ GROUPS = {
     "detector": ["egress_volume", "allowlist", "pca_spe", "invariants"],
     "evaluation": ["default", "quick", "long"],
     "tracking": ["mlflow", "none"],
-    "experiment": ["false_alarms"],
+    "app": ["sockshop", "wordpress", "hipsterstore", "robotshop", "bookinfo", "trainticket", "generic"],
+    "experiment": ["false_alarms", "wordpress_study"],
 }
 
 
