@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimir.errors import MimirError
+from mimir.files import to_json
 from mimir.flows.foreign import build_flow_edges
 from mimir.flows.foreign.detect import READERS, read_flows
 from tests.flows.foreign_samples import ZEEK_FIELDS, zeek_values
@@ -50,10 +51,13 @@ HUBBLE_KEYS = st.sampled_from(["time", "IP", "l4", "l7", "source", "destination"
 def read(path: Path, text: str, form: str) -> None:
     path.write_bytes((HEADS[form] + text).encode("utf-8", "replace"))
     try:
-        table = read_flows(path)
+        flows = len(read_flows(path).data)
+        report = build_flow_edges([path], None, [86_400], "r", path.with_name("e.parquet"))
     except MimirError:
         return
-    assert len(table.data) > 0
+    assert flows > 0
+    assert report.to_json()["flows"] <= flows
+    assert to_json(report.to_json() | {"entities": report.entities}).encode()
 
 
 @pytest.mark.parametrize("form", READERS)

@@ -153,3 +153,12 @@ def test_sensors_on_two_nodes_count_a_connection_once(tmp_path: Path) -> None:
 def test_a_tuple_used_again_at_once_in_one_file_is_two_connections(tmp_path: Path) -> None:
     path = zeek_tsv(tmp_path / "a", zeek_values(), zeek_values(ts=START_S + 0.5, uid="C2"))
     assert totals(edges(tmp_path, path)[0])["connections"] == 2
+
+
+def test_no_connection_is_a_tunnel_of_its_own_and_a_circle_of_tunnels_leaves_nothing(tmp_path: Path) -> None:
+    own = zeek_tsv(tmp_path / "a", zeek_values(tunnel_parents="C1"))
+    assert totals(edges(tmp_path, own)[0])["connections"] == 1
+    circle = zeek_tsv(tmp_path / "b", zeek_values(tunnel_parents="C2"), zeek_values(uid="C2", tunnel_parents="C1"))
+    assert len(edges(tmp_path, circle)[0]) == 0
+    with pytest.raises(MimirError, match="every flow is a repetition"):
+        flow_span([circle])

@@ -100,7 +100,9 @@ def flow_span(files: Sequence[Path]) -> tuple[float, float, int, int] | None:
     if not all(formats):
         other = files[formats.index(None)]
         raise MimirError(f"{other}: holds no flow records, but other files beside it do; name them apart")
-    tables = [read_flows(path) for path in files]
+    tables = [table for path in files if len((table := read_flows(path)).data)]
+    if not tables:
+        raise MimirError(f"{files[0]}: every flow is a repetition of another one")
     first = min(int(t.data[:, START].min()) for t in tables)
     last = max(int(np.maximum(t.data[:, END], t.data[:, START]).max()) for t in tables)
     packets = sum(int(t.data[:, PACKETS].sum()) for t in tables)

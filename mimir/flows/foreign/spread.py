@@ -38,6 +38,8 @@ def spread(tables: Sequence[FlowTable], identity: Identity, base_s: int) -> Base
     names: dict[Name, int] = {}
     parts: list[Grouped] = [(np.zeros((0, 5), np.int64), np.zeros((0, len(COUNTERS)), np.int64))]
     for table in tables:
+        if not len(table.data):  # all of it was a repetition
+            continue
         client, server = (_name_numbers(table, column, identity, names) for column in (ORIG, RESP))
         keys = np.stack([client, server, table.data[:, RESP_PORT], table.data[:, PROTO]], axis=1)
         parts += _pieces(table.data, keys, base_s * NS_PER_S)

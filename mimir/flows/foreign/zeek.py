@@ -44,7 +44,7 @@ def read(path: Path) -> FlowTable:
             rows.bad.add(number, "unusable value", str(error)[:200])
             continue
         names.append(str(values[13]))
-        carried.update(_parents(values[14]))
+        carried.update(uid for uid in _parents(values[14]) if uid != names[-1])
     table = rows.table(path, FORMAT, True, "ip", lines)
     table.notes = {name: count for name, count in notes.items() if count}
     table.remove(np.array([name in carried for name in names], np.bool_), "tunnel")
