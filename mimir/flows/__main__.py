@@ -16,7 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     export = commands.add_parser("export", help="write one row per connection under Zeek's column names")
     export.add_argument("captures", nargs="+", type=Path, help="pcap or pcapng files (.gz too)")
     export.add_argument("--entities", type=Path, help="entities.jsonl or a table of addresses")
-    export.add_argument("--timeout-s", type=float, default=120.0, help="silence after which a connection is over, s (default 120)")
+    export.add_argument(
+        "--timeout-s", type=float, default=120.0, help="silence after which a connection is over, s (default 120)"
+    )
     export.add_argument("--out", type=Path, required=True, help="the parquet file to write")
     chosen = parser.parse_args(arguments)
     from mimir.flows.records import write_flows
