@@ -50,7 +50,9 @@ class Recording:
 class RunningCluster(Protocol):
     """A cluster that is up. One recording after the other (or, where `parallel`, side by side in processes)."""
 
-    def record(self, order: RecordingOrder, progress: Progress) -> Recording: ...
+    def record(self, order: RecordingOrder, progress: Progress) -> Recording:
+        """Make one recording into `order.folder`. Raises MimirError when it would not be worth anything."""
+        ...
 
 
 class Cluster(Protocol):
@@ -62,9 +64,13 @@ class Cluster(Protocol):
         """What is wrong with the spec for this cluster: application graph, load, leak path. Creates nothing."""
         ...
 
-    def requirements(self) -> list[Requirement]: ...
+    def requirements(self) -> list[Requirement]:
+        """What this machine must have, met or not. Creates nothing."""
+        ...
 
-    def plan(self, spec: Spec) -> dict[str, Any]: ...
+    def plan(self, spec: Spec) -> dict[str, Any]:
+        """What would be created, as JSON values. Creates nothing."""
+        ...
 
     def __enter__(self) -> RunningCluster: ...
 

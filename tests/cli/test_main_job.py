@@ -76,7 +76,7 @@ def test_one_and_two_workers_and_a_fresh_folder_give_the_same_bytes(small_run: P
 def test_result_on_the_terminal_names_verdict_folder_and_report(small_run: Path) -> None:
     done = mimir(small_run, *SMALL)
     assert re.search(r"of 3 incidents (was|were) detected", done.stdout)
-    assert str(main_run(small_run)) in done.stdout
+    assert f"runs/{main_run(small_run).name}" in done.stdout
     assert "report.html" in done.stdout
 
 
