@@ -10,6 +10,7 @@ import numpy as np
 from mimir.capture import decode as d
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6
 from mimir.capture.link import NAMES as LINK_NAMES
+from mimir.capture.overlay import OVERLAY_NAMES
 
 #: IP protocols and ethertypes with a name of their own in reports
 PROTOCOL_NAMES = {
@@ -66,7 +67,8 @@ class CaptureCounts:
     first_ns: int | None = None
     last_ns: int | None = None
     link_types: dict[str, int] = field(default_factory=dict)
-    protocols: dict[str, int] = field(default_factory=dict)  #: ip4, ip6, arp, vlan, tcp, udp, dns53 …
+    protocols: dict[str, int] = field(default_factory=dict)  #: of the rows: ip4, ip6, arp, vlan, tcp, udp, dns53 …
+    overlays: dict[str, int] = field(default_factory=dict)  #: headers taken off rows: vxlan, geneve, gre, ipip
     skipped: dict[str, Skipped] = field(default_factory=dict)
     damaged: list[Damage] = field(default_factory=list)
 
@@ -98,6 +100,8 @@ class CaptureCounts:
         for number in np.flatnonzero(tally.linktypes).tolist():
             _increase(self.link_types, LINK_NAMES.get(number, f"linktype {number}"), tally.linktypes[number])
         self._add_protocols(tally)
+        for name, number in zip(OVERLAY_NAMES, tally.overlays.tolist(), strict=True):
+            _increase(self.overlays, name, number)
         for reason, name in enumerate(d.REASON_NAMES):
             self._add_skipped(name, file, *tally.skipped[reason].tolist())
 

@@ -11,6 +11,7 @@ from mimir.capture.fields import Bytes
 from mimir.capture.jit import Int, inlined, kernel
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, TRUNCATED_LINK, UNSUPPORTED_LINK, link_layer
 from mimir.capture.network import FIRST_FRAGMENT, LATER_FRAGMENT, WHOLE, Packet, decode_ip
+from mimir.capture.overlay import OVERLAYS, decapsulate, is_overlay
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
 from mimir.capture.pcapng import NO_TIME, next_block
 
@@ -69,6 +70,7 @@ class Tally(NamedTuple):
     protocols: NDArray[np.int64]
     ethertypes: NDArray[np.int64]
     linktypes: NDArray[np.int64]
+    overlays: NDArray[np.int64]
     fragment_keys: NDArray[np.uint64]
     fragment_ports: NDArray[np.uint32]
 
@@ -107,6 +109,7 @@ def new_tally() -> Tally:
         protocols=np.zeros(1 << 8, np.int64),
         ethertypes=np.zeros(1 << 16, np.int64),
         linktypes=np.zeros(1 << 16, np.int64),
+        overlays=np.zeros(OVERLAYS, np.int64),
         fragment_keys=np.zeros(FRAGMENT_SLOTS, np.uint64),
         fragment_ports=np.zeros(FRAGMENT_SLOTS, np.uint32),
     )
@@ -189,7 +192,7 @@ def write_row(out: Columns, row: Int, p: Packet, ts_ns: Int, wire: Int, ifindex:
 @inlined
 def decode_frame(
     buf: Bytes, frame: int, captured: int, wire: int, ts_ns: int, interface: int, linktype: int,
-    out: Columns, row: int, tally: Tally, offset: int,
+    out: Columns, row: int, tally: Tally, offset: int, overlays: bool,
 ) -> int:  # fmt: skip
     """One frame → one row or none; returns the number of the next free row."""
     end, sums = frame + captured, tally.sums
@@ -207,6 +210,8 @@ def decode_frame(
     if p.status < 0:
         skip(tally, IP_TRUNCATED if p.status == -1 else IP_MALFORMED, wire, offset)
         return row
+    if overlays and is_overlay(p):
+        ethertype, p = decapsulate(buf, end, ethertype, p, tally.overlays)
     write_row(out, row, p, ts_ns, wire, ifindex if ifindex >= 0 else interface, direction)
     out.dns_offset[np.uint64(row)], out.dns_bytes[np.uint64(row)] = -1, 0
     if p.status != WHOLE:
@@ -229,7 +234,7 @@ def decode_frame(
 @kernel
 def decode_block(
     buf: Bytes, at: int, end: int, base: int, fmt: NDArray[np.int64], interfaces: NDArray[np.int64],
-    out: Columns, row: int, tally: Tally,
+    out: Columns, row: int, tally: Tally, overlays: bool,
 ) -> tuple[int, int, int, int]:  # fmt: skip
     """Records of `buf[at:end]` → rows from `row` on; `base` is the place of `buf[0]` in the file.
 
@@ -245,7 +250,9 @@ def decode_block(
         status, following, frame, captured, wire, ts_ns, interface, linktype = record
         if status == RECORD:
             ts_ns = count_record(tally, ts_ns, captured, wire, linktype)
-            row = decode_frame(buf, frame, captured, wire, ts_ns, interface, linktype, out, row, tally, base + at)
+            row = decode_frame(
+                buf, frame, captured, wire, ts_ns, interface, linktype, out, row, tally, base + at, overlays
+            )
             at = following
         elif status == UNUSABLE:
             tally.sums[PACKETS] += 1

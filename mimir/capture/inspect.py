@@ -96,7 +96,11 @@ def _overview(paths: list[Path], counts: CaptureCounts, interfaces: set[int]) ->
 
 def _protocols(counts: CaptureCounts) -> str:
     ranked = sorted(counts.protocols.items(), key=lambda item: (-item[1], item[0]))
-    return "\n".join(["protocols (packets)", *(f"  {name:<12}  {n:>12,}" for name, n in ranked)]) if ranked else ""
+    lines = [f"  {name:<12}  {n:>12,}" for name, n in ranked]
+    lines += [
+        f"  {name:<12}  {n:>12,}  headers taken off: what they carry is counted" for name, n in counts.overlays.items()
+    ]
+    return "\n".join(["protocols (packets)", *lines]) if lines else ""
 
 
 def _losses(counts: CaptureCounts) -> str:

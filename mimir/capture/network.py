@@ -157,7 +157,7 @@ def transport(
     if proto == 1 or proto == 58:
         return 0, 0, max(left - 8, 0), 0, 0, 0, at if at < end else -1
     if proto != 6 and proto != 17 and proto != 132 and proto != 136:
-        return 0, 0, left, 0, 0, 0, -1
+        return 0, 0, left, 0, 0, 0, at if at < end else -1
     if end - at < 4:
         return 0, 0, max(left - (20 if proto == 6 else 8), 0), 0, 0, 0, -1
     sport, dport = be16(buf, at), be16(buf, at + 2)

@@ -23,8 +23,8 @@ DNS_ROOM_BYTES = 1 << 20
 class Capture:
     """Packets of one or more capture files: iterate for batches, then read `counts`."""
 
-    def __init__(self, paths: list[Path], block_bytes: int, batch_rows: int):
-        self.paths = paths
+    def __init__(self, paths: list[Path], block_bytes: int, batch_rows: int, overlays: bool):
+        self.paths, self.overlays = paths, overlays
         self.counts = CaptureCounts()
         self._block_bytes, self._batch_rows = block_bytes, batch_rows
 
@@ -32,7 +32,7 @@ class Capture:
         """Batches in the order of the files. Raises CaptureError for a file that is no capture at all."""
         self.counts = CaptureCounts()
         for path in self.paths:
-            reader = _FileReader(path, self.counts, self._block_bytes, self._batch_rows)
+            reader = _FileReader(path, self.counts, self._block_bytes, self._batch_rows, self.overlays)
             try:
                 yield from reader.batches()
             finally:
@@ -40,10 +40,15 @@ class Capture:
 
 
 def open_capture(
-    source: str | Path | Iterable[str | Path], *, block_bytes: int = BLOCK_BYTES, batch_rows: int = BATCH_ROWS
+    source: str | Path | Iterable[str | Path],
+    *,
+    overlays: bool = True,
+    block_bytes: int = BLOCK_BYTES,
+    batch_rows: int = BATCH_ROWS,
 ) -> Capture:
     """Open a capture file, a folder or glob of rotated files, or several of these (pcap, pcapng, .gz of both).
 
+    With `overlays`, packets inside VXLAN, Geneve, GRE and IP in IP become the rows, in place of what carries them.
     Several files are read in the order of their first packets. `block_bytes` is read at a time, and a batch has at
     most `batch_rows` rows; neither changes what comes out. Raises CaptureError when there is no file, or when a file
     is no capture; damage inside a capture is reported in `counts` instead. ValueError for sizes below 1.
@@ -55,12 +60,12 @@ def open_capture(
         starts = [first_time_ns(path) for path in paths]
         order = sorted(range(len(paths)), key=lambda i: (starts[i] is None, starts[i] or 0, i))
         paths = [paths[i] for i in order]
-    return Capture(paths, block_bytes, batch_rows)
+    return Capture(paths, block_bytes, batch_rows, overlays)
 
 
 def first_time_ns(path: Path) -> int | None:
     """Time of the first record of a file in ns; None when it has no packet. Raises CaptureError as `open_capture`."""
-    reader = _FileReader(path, CaptureCounts(), 1 << 12, 1)
+    reader = _FileReader(path, CaptureCounts(), 1 << 12, 1, overlays=False)
     try:
         for _ in reader.batches():
             break
@@ -73,11 +78,11 @@ def first_time_ns(path: Path) -> int | None:
 class _FileReader:
     """One file: refills the buffer, answers the kernel's questions, reports damage."""
 
-    def __init__(self, path: Path, counts: CaptureCounts, block_bytes: int, batch_rows: int):
+    def __init__(self, path: Path, counts: CaptureCounts, block_bytes: int, batch_rows: int, overlays: bool):
         self.path, self.counts = path, counts
         self.source = Source(path)
         self.tally = decode.new_tally()
-        self.rows = batch_rows
+        self.rows, self.overlays = batch_rows, overlays
         self.buffer: NDArray[np.uint8] = np.empty(max(block_bytes, 64), np.uint8)
         self.at, self.end, self.base = 0, 0, 0  #: unread part of the buffer; place of buffer[0] in the file
         self.order: pcapng.Order = "little"
@@ -138,8 +143,9 @@ class _FileReader:
             while True:
                 self.tally.sums[decode.DATA_USED] = self.tally.sums[decode.DATA_USED] if row else 0
                 status, self.at, row, following = decode.decode_block(
-                    self.buffer, self.at, self.end, self.base, self.fmt, self.interfaces, out, row, self.tally
-                )
+                    self.buffer, self.at, self.end, self.base, self.fmt, self.interfaces, out, row, self.tally,
+                    self.overlays,
+                )  # fmt: skip
                 if status == decode.FULL:
                     yield self._batch(out, row)
                     out, row = decode.new_columns(self.rows, DNS_ROOM_BYTES), 0

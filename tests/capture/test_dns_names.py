@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimir.capture import open_capture
@@ -22,6 +22,7 @@ def measure(message: bytes) -> tuple[int, int]:
     return query_of(data, 6, len(message))
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(LABEL, min_size=1, max_size=7))
 def test_names_and_their_lengths(labels: list[str]) -> None:
     name = ".".join(labels)
