@@ -18,6 +18,7 @@ from mimir.apps import allowed_edges
 from mimir.capture.batch import FIN, SYN, TCP
 from mimir.cluster.base import Recording
 from mimir.cluster.check import workload_problems
+from mimir.cluster.simulated import SimulatedCluster
 from mimir.errors import SpecError
 from mimir.files import read_jsonl
 from mimir.spec import Spec
@@ -95,6 +96,27 @@ def test_tshark_finds_nothing_wrong(app: str, tmp_path: Path) -> None:
     wrong = "_ws.malformed || tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment"
     command = [tshark, "-r", str(recording.captures[0]), "-Y", wrong]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_the_plan_shows_every_edge() -> None:
+    spec = make_spec(app="wordpress")
+    edges = SimulatedCluster(spec).plan(spec)["edges"]
+    assert edges[0] == "outside → wordpress"
+    assert edges[-2:] == ["prometheus → pxc", "pxc → pxc"]
+    assert len(edges) == len(allowed_edges(spec.app))
+
+
+def test_the_exporter_of_every_member_is_scraped_at_its_own_address(tmp_path: Path) -> None:
+    _, recording, p = wordpress(tmp_path, {"visitor": 1.0})
+    members = {
+        int(IPv4Address(e["ip"]))
+        for e in read_jsonl(recording.entities)
+        if e["workload"] == "pxc" and e["kind"] == "pod"
+    }
+    asked = (p["dport"] == 9104) & (p["payload_bytes"] > 0)
+    per_member = Counter(p["dst"][asked].tolist())
+    assert set(per_member) == members
+    assert {count // 2 for count in per_member.values()} <= {7, 8, 9}  # every 15 s for 120 s, seen beside both pods
 
 
 def wordpress(folder: Path, mix: dict[str, float]) -> tuple[Spec, Recording, Packets]:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from types import TracebackType
 from typing import Any, Self
 
+from mimir.apps.graph import allowed_edges
 from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
 from mimir.cluster.check import workload_problems
 from mimir.cluster.simulated.layout import CLIENTS, RESOLVER, Layout
@@ -13,6 +14,7 @@ from mimir.errors import Problem
 from mimir.exfiltration.plan import GAP_S, LEAD_SHARE, incident_bytes
 from mimir.load.behaviours import request_rate
 from mimir.spec import Spec
+from mimir.spec.app import AppSpec
 from mimir.spec.cluster import SimulatedSpec
 from mimir.spec.schema import ExfiltrationSpec
 
@@ -46,7 +48,7 @@ class SimulatedCluster:
             "pods": {pod.name: str(IPv4Address(pod.ip)) for pod in layout.pods},
             "services": {name: str(IPv4Address(ip)) for name, ip in layout.service_ip.items()},
             "outside": {CLIENTS: addresses.clients, RESOLVER: addresses.resolver},
-            "edges": [f"{edge.client} → {edge.server}" for edge in spec.app.edges],
+            "edges": _edges(spec.app),
             "load": {
                 "users": [round(spec.load.users * share / 100) for share in spec.load.profile],
                 "day_s": spec.load.day_s,
@@ -68,6 +70,12 @@ class SimulatedCluster:
         from mimir.cluster.simulated.recorder import record
 
         return record(self._spec, order, progress)
+
+
+def _edges(app: AppSpec) -> list[str]:
+    """Who connects to whom: for calls in the order of the YAML, then replication and scrapes."""
+    called = [(edge.client, edge.server) for edge in app.edges]
+    return [f"{client} → {server}" for client, server in [*called, *sorted(allowed_edges(app) - set(called))]]
 
 
 def _incidents(spec: ExfiltrationSpec) -> dict[str, Any]:
