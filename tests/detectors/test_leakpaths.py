@@ -14,7 +14,9 @@ STORE = frozenset({"user-db"})
 
 def test_replies_carry_data_against_the_connection() -> None:
     path = next(p for p in leak_paths(KEYS, STORE, 4, 100) if p.nodes == CHAIN)
-    assert path.hops == tuple(Hop(KEYS.index(key(*e)), True) for e in (("user", "user-db"), ("front-end", "user"), (OUT, "front-end")))
+    assert path.hops == tuple(
+        Hop(KEYS.index(key(*e)), True) for e in (("user", "user-db"), ("front-end", "user"), (OUT, "front-end"))
+    )
 
 
 def test_requests_carry_data_along_the_connection() -> None:

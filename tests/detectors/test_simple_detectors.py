@@ -35,7 +35,9 @@ def test_egress_names_the_edge_that_rose() -> None:
 def test_allowlist_scores_bytes_on_unknown_edges_only() -> None:
     detector = Allowlist().fit(FIT)
     assert not detector.score(shop(TEST)).score.any()
-    assert not detector.score(shop(TEST, Leak(30, 40, 1e7))).score.any(), "a leak over known edges is none of its business"
+    assert not detector.score(shop(TEST, Leak(30, 40, 1e7))).score.any(), (
+        "a leak over known edges is none of its business"
+    )
     scores = detector.score(shop(TEST, DIRECT))
     assert (scores.score > 0).tolist() == [30 <= i < 40 for i in range(60)]
 

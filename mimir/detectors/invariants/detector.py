@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -14,9 +16,24 @@ from mimir.detectors.invariants.mediation import Mediation
 from mimir.detectors.invariants.volume import Volume
 from mimir.detectors.parameters import Parametrised
 from mimir.errors import MimirError
-from mimir.flows.edges import EdgeSeries, Window
+from mimir.flows.edges import EdgeSeries, Window, is_outside
 
 MIN_WINDOWS = 10  #: benign windows below which no regression is fitted
+CONVINCING_P = 1e-4  #: p-value below which a chain of I3 says where bytes on a new edge come from
+LOG = logging.getLogger(__name__)
+
+
+def joined(path: tuple[str, ...], chains: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """A path with its beginning taken from the first chain that reaches its exit: I3 saw where the bytes came from.
+
+    >>> joined(("orders-db", "front-end", "outside:evil"), [("user-db", "user", "front-end", "outside:users")])
+    ('user-db', 'user', 'front-end', 'outside:evil')
+    """
+    for chain in chains:
+        for position in range(len(path) - 1, -1, -1):
+            if not is_outside(path[position]) and path[position] in chain:
+                return (*chain[: chain.index(path[position])], *path[position:])
+    return path
 
 
 class Family(Protocol):
@@ -91,6 +108,8 @@ class Invariants(Parametrised):
                 f"invariants need at least {MIN_WINDOWS} benign windows to fit (got {len(benign)}); raise evaluation.fit_s"
             )
         self._fitted = {name: family.fit(benign) for name, family in self._make().items()}
+        for note in self.notes:
+            LOG.info("%s", note)
         return self
 
     @property
@@ -117,7 +136,9 @@ class Invariants(Parametrised):
             key=lambda r: r[:2],
             reverse=True,
         )
-        return [reason for surprise, _, family in ranked if surprise > 0 for reason in family.reasons(window)]
+        reasons = [reason for surprise, _, family in ranked if surprise > 0 for reason in family.reasons(window)]
+        chains = [r.path for r in reasons if r.family == "I3" and (r.p_value or 1.0) < CONVINCING_P]
+        return [r if r.family == "I3" else replace(r, path=joined(r.path, chains)) for r in reasons]
 
     def state(self) -> Mapping[str, Any]:
         """State of each family."""

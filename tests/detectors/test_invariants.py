@@ -1,0 +1,216 @@
+"""The families of `invariants`, one by one and together, on the toy shop."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from mimir.detectors.calibration import Calibration
+from mimir.detectors.invariants import Invariants
+from mimir.detectors.invariants.chains import correlation, held, window_sums
+from mimir.errors import MimirError
+from mimir.flows.edges import EdgeKey, EdgeSeries
+from tests.support.toyshop import CHAIN, FE, RESOLVER, Leak, Toy, benign, key, select, shop, to_series
+
+LEAK = range(60, 80)
+TUNNEL = ("user-db", "kube-dns", RESOLVER)
+EVIL = ("user-db", "user", "front-end", "outside:evil")
+
+
+@cache
+def series(seed: int, *leaks: Leak, **changes: object) -> EdgeSeries:
+    return shop(Toy(180, seed=seed, **changes), *leaks)
+
+
+@cache
+def detector(*families: str) -> tuple[Invariants, float]:
+    """Fitted and calibrated on separate recordings: (detector, threshold for one alert a day)."""
+    made = Invariants(families=families).fit(series(1))
+    return made, Calibration(made.score(series(2)).score, 60).threshold(1).value
+
+
+def leak(rate: float, path: tuple[str, ...] = CHAIN, **changes: object) -> Leak:
+    return Leak(LEAK.start, LEAK.stop, rate, path, **changes)
+
+
+def share_of_alerts(families: tuple[str, ...], *leaks: Leak) -> float:
+    made, threshold = detector(*families)
+    return float((made.score(series(3, *leaks)).score[LEAK.start : LEAK.stop] > threshold).mean())
+
+
+@pytest.mark.parametrize("families", [(), ("I7",)])
+def test_families_must_exist(families: tuple[str, ...]) -> None:
+    with pytest.raises(MimirError, match="families"):
+        Invariants(families=families).fit(series(1))
+
+
+@pytest.mark.parametrize("wrong", [{"lags": -1}, {"ridge": 0.0}, {"memory": [0]}])
+def test_parameters_must_be_possible(wrong: dict[str, object]) -> None:
+    with pytest.raises(MimirError, match="lags"):
+        Invariants(**wrong).fit(series(1))
+
+
+def test_too_short_a_recording_is_refused() -> None:
+    with pytest.raises(MimirError, match=r"evaluation\.fit_s"):
+        Invariants().fit(select(series(1), series(1).edges, 5))
+
+
+# I1
+def test_i1_sees_new_edges_and_nothing_else() -> None:
+    made, _ = detector("I1")
+    assert not made.score(series(3)).score.any()
+    assert not made.score(series(3, leak(1e7))).score.any()
+    scores = made.score(series(3, leak(1e5, ("user-db", "outside:sink")))).score
+    assert (scores > 0).tolist() == [i in LEAK for i in range(180)]
+
+
+def test_i1_gives_the_chain_that_leads_to_the_new_edge() -> None:
+    made, _ = detector("I1")
+    reason = made.explain(series(3, leak(1e5, EVIL)).at(70))[0]
+    assert reason.path[-2:] == ("front-end", "outside:evil")
+    assert reason.path[0] in {"user-db", "orders-db"}
+    assert "never seen in training" in reason.text
+
+
+# I2
+def test_i2_sees_traffic_past_the_service_address() -> None:
+    made, _ = detector("I2")
+    assert made.notes == ()
+    assert not made.score(series(3)).score.any()
+    windows = series(3, leak(1e5, mediated=False))
+    scores = made.score(windows).score
+    assert (scores > 0).tolist() == [i in LEAK for i in range(180)]
+    reason = made.explain(windows.at(70))[0]
+    assert "past the service address" in reason.text
+    assert reason.pods
+
+
+def test_i2_switches_itself_off_and_says_so() -> None:
+    hidden = Invariants(families=["I2"]).fit(series(1, show_service_addresses=False))
+    assert "I2 is off" in hidden.notes[0]
+    assert not hidden.score(series(3, leak(1e7, mediated=False))).score.any()
+
+
+# I3
+def test_i3_finds_100_kb_a_minute_on_the_allowed_chain() -> None:
+    made, threshold = detector("I3")
+    assert (made.score(series(3)).score > threshold).mean() < 0.02
+    assert share_of_alerts(("I3",), leak(1e5)) > 0.5
+    assert share_of_alerts(("I3",), leak(1e6)) == 1.0
+
+
+def test_i3_rises_with_the_leak() -> None:
+    made, _ = detector("I3")
+    means = [
+        made.score(series(3, *([leak(rate)] if rate else []))).score[LEAK.start : LEAK.stop].mean()
+        for rate in (0, 1e5, 3e5, 1e6)
+    ]
+    assert means == sorted(means)
+    assert len(set(means)) == 4
+
+
+def test_requests_of_the_leak_do_not_explain_it_away() -> None:
+    assert share_of_alerts(("I3",), leak(1e5, message_bytes=900)) > 0.8
+
+
+def test_i3_finds_a_tunnel_of_3_kb_a_minute() -> None:
+    assert share_of_alerts(("I3",), leak(3e3, TUNNEL, dns=True)) == 1.0
+    reason = detector("I3")[0].explain(series(3, leak(3e3, TUNNEL, dns=True)).at(70))[0]
+    assert reason.path == TUNNEL
+    assert reason.technique == "T1048.003"
+    assert "names" in reason.text or "DNS queries" in reason.text
+
+
+def test_i3_names_chain_pods_and_size() -> None:
+    made, _ = detector("I3")
+    windows = series(3, leak(3e5))
+    covered, named = [], []
+    for index in LEAK[6:]:
+        reason = made.explain(windows.at(index))[0]
+        named.append(reason.path == CHAIN and "user-db-0" in reason.pods)
+        covered.append(reason.bytes_low <= 3e5 <= reason.bytes_high)
+        assert reason.bytes_low <= reason.bytes_estimate <= reason.bytes_high
+    assert np.mean(named) > 0.9
+    assert np.mean(covered) > 0.7
+
+
+def test_i3_says_what_requests_explain() -> None:
+    made, _ = detector("I3")
+    reason = made.explain(series(3, leak(1e6)).at(62))[0]
+    assert "explain" in reason.text
+    assert "±" in reason.text
+    assert f"{reason.client} → {reason.server}:{reason.server_port}" in reason.text
+    assert reason.observed > reason.expected
+
+
+def test_a_leak_that_ended_is_over() -> None:
+    made, threshold = detector("I3")
+    alerts = made.score(series(3, leak(1e6))).score > threshold
+    assert alerts[LEAK.stop : LEAK.stop + 15].sum() <= 3
+
+
+def test_load_beyond_training_is_no_leak() -> None:
+    made, threshold = detector("I3")
+    scores = made.score(series(5, requests_per_s=40.0)).score
+    assert (scores > threshold).mean() < 0.03
+
+
+def test_one_legitimate_burst_in_training_does_not_blind() -> None:
+    burst = Leak(30, 31, 3e6)
+    made = Invariants(families=["I3"]).fit(series(1, burst))
+    threshold = Calibration(made.score(series(2)).score, 60).threshold(1).value
+    assert (made.score(series(3, leak(3e5))).score[LEAK.start + 3 : LEAK.stop] > threshold).all()
+
+
+def test_without_a_known_store_edges_are_still_judged() -> None:
+    made = Invariants(families=["I3"]).fit(series(1, sensitive=frozenset()))
+    threshold = Calibration(made.score(series(2)).score, 60).threshold(1).value
+    assert (made.score(series(3, leak(1e6))).score[LEAK.start + 3 : LEAK.stop] > threshold).mean() > 0.9
+
+
+def test_unnamed_visitors_share_one_column() -> None:
+    def public(seed: int, address: str) -> EdgeSeries:
+        toy = Toy(180, seed=seed)
+        rows = benign(toy)
+        rows[EdgeKey(f"outside:{address}", FE, 8079, "tcp")] = rows.pop(key("outside:users", FE))
+        return to_series(rows, toy, series(1).workloads, None)
+
+    made = Invariants().fit(public(1, "198.51.100.1"))
+    named = Invariants().fit(series(1))
+    assert made.score(public(3, "198.51.100.9")).score == pytest.approx(named.score(series(3)).score, abs=1e-6)
+
+
+# all together
+def test_a_new_exit_is_explained_by_its_family_first() -> None:
+    made, threshold = detector("I1", "I2", "I3")
+    windows = series(3, leak(1e5, EVIL))
+    assert (made.score(windows).score[LEAK.start : LEAK.stop] > threshold).all()
+    first = made.explain(windows.at(70))[0]
+    assert first.family == "I1"
+    assert first.path == EVIL, "I3 knows from which store the bytes came"
+
+
+def test_contributions_point_at_the_leaking_edge() -> None:
+    made, _ = detector("I1", "I2", "I3")
+    windows = series(3, leak(1e6, ("user-db", "outside:sink")))
+    edge = windows.edges.index(key("user-db", "outside:sink"))
+    assert made.score(windows).contributions[70].argmax() == edge
+
+
+# the statistics
+def test_window_sums() -> None:
+    assert window_sums(np.arange(6.0), 3).tolist() == [0, 1, 3, 6, 9, 12]
+
+
+def test_long_sums_are_held_down_when_the_excess_is_over() -> None:
+    assert held(np.array([[0.0, 9.0], [4.0, 9.0]]), (1, 6))[:, 1] == pytest.approx([0.0, 9.0])
+
+
+def test_correlation_is_drawn_towards_independence() -> None:
+    common = np.random.default_rng(1).normal(size=(60, 1))
+    out = correlation(np.hstack([common, common]))
+    assert out[0, 1] == pytest.approx(60 / 90)
+    assert np.diag(out).tolist() == [1, 1]
+    assert correlation(np.zeros((60, 2))).tolist() == np.eye(2).tolist()
