@@ -48,7 +48,11 @@ def test_state_survives_the_disk(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", names())
 def test_schema_yaml_and_registry_agree(name: str) -> None:
     values = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
-    schema = next(s for s in get_args(get_args(DetectorSpec)[0]) if s.__name__ == "".join(p.title() for p in name.split("_")) + "Spec")
+    schema = next(
+        s
+        for s in get_args(get_args(DetectorSpec)[0])
+        if s.__name__ == "".join(p.title() for p in name.split("_")) + "Spec"
+    )
     detector = create(schema(**values))
     assert detector.name == name == values["name"]
     assert detector.get_params() == {k: v for k, v in values.items() if k not in NOT_PARAMETERS}
