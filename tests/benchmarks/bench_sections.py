@@ -72,7 +72,8 @@ def _seconds(cost: Cost) -> Row:
 
 
 def comparison(plan: Plan, capture: Path) -> list[Row]:
-    """Mimir and its peers on one capture; peers get its first packets."""
+    """Mimir and its peers on one capture; peers get its first packets. The first step compiles kernels, if need be."""
+    step(ALL_WINDOWS, plan.warm)
     rows = [
         whole(plan, "mimir, whole command", "edges at 1, 10, 60 s → Parquet, fresh process", ALL_WINDOWS, capture),
         inside(plan, "mimir, whole stage", "the same, warm process", ALL_WINDOWS, capture),
