@@ -14,7 +14,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mimir.capture", description="Look into packet captures.")
     commands = parser.add_subparsers(dest="command", required=True)
     inspecting = commands.add_parser("inspect", help="say what is in a capture and what was left out")
-    inspecting.add_argument("files", nargs="+", type=Path, help="pcap or pcapng files (.gz too), folders or patterns")
+    inspecting.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        help="pcap or pcapng files (.gz and .zst too), folders, patterns, or - for standard input",
+    )
     chosen = parser.parse_args(arguments)
     from mimir.capture.inspect import inspect
 

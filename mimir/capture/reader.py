@@ -12,7 +12,7 @@ from mimir.capture import decode, pcap, pcapng
 from mimir.capture.batch import PacketBatch
 from mimir.capture.counts import CaptureCounts, Damage
 from mimir.capture.pcap import BLOCK, DAMAGED, MORE, SKIP
-from mimir.capture.sources import Source, expand
+from mimir.capture.sources import STANDARD_INPUT, Source, expand
 from mimir.errors import CaptureError
 
 BLOCK_BYTES = 1 << 20
@@ -46,8 +46,9 @@ def open_capture(
     block_bytes: int = BLOCK_BYTES,
     batch_rows: int = BATCH_ROWS,
 ) -> Capture:
-    """Open a capture file, a folder or glob of rotated files, or several of these (pcap, pcapng, .gz of both).
+    """Open a capture file, a folder or glob of rotated files, or several of these (pcap, pcapng, .gz and .zst).
 
+    `-` is standard input; it and other pipes are read once, from beginning to end.
     With `overlays`, packets inside VXLAN, Geneve, GRE and IP in IP become the rows, in place of what carries them.
     Several files are read in the order of their first packets. `block_bytes` is read at a time, and a batch has at
     most `batch_rows` rows; neither changes what comes out. Raises CaptureError when there is no file, or when a file
@@ -57,6 +58,8 @@ def open_capture(
         raise ValueError(f"block_bytes and batch_rows must be > 0 (got {block_bytes} and {batch_rows})")
     paths = expand(source)
     if len(paths) > 1:
+        if STANDARD_INPUT in paths:
+            raise CaptureError(STANDARD_INPUT, "standard input cannot be read together with files; give it alone")
         starts = [first_time_ns(path) for path in paths]
         order = sorted(range(len(paths)), key=lambda i: (starts[i] is None, starts[i] or 0, i))
         paths = [paths[i] for i in order]
@@ -133,7 +136,7 @@ class _FileReader:
             self.buffer[:left] = self.buffer[self.at : self.end].copy()
         self.base += self.at
         self.at, self.end = 0, left
-        self.end += self.source.readinto(self.buffer.data[left:])
+        self.end += self.source.readinto(self.buffer.data[left:], size - left)
         return self.end >= size
 
     def batches(self) -> Iterator[PacketBatch]:
