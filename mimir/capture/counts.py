@@ -63,6 +63,7 @@ class CaptureCounts:
     captured_bytes: int = 0
     truncated: int = 0  #: packets of which less was captured than was on the wire
     without_time: int = 0
+    unfinished_bytes: int = 0  #: of a record that was being written when following a file stopped
     fragments: int = 0
     first_ns: int | None = None
     last_ns: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mimir.capture import decode, pcap, pcapng
 from mimir.capture.batch import PacketBatch
 from mimir.capture.counts import CaptureCounts, Damage
+from mimir.capture.growth import Growth
 from mimir.capture.pcap import BLOCK, DAMAGED, MORE, SKIP
 from mimir.capture.sources import STANDARD_INPUT, Source, expand
 from mimir.errors import CaptureError
@@ -23,8 +24,15 @@ DNS_ROOM_BYTES = 1 << 20
 class Capture:
     """Packets of one or more capture files: iterate for batches, then read `counts`."""
 
-    def __init__(self, paths: list[Path], block_bytes: int, batch_rows: int, overlays: bool):
-        self.paths, self.overlays = paths, overlays
+    def __init__(
+        self,
+        paths: list[Path],
+        block_bytes: int,
+        batch_rows: int,
+        overlays: bool,
+        growth: Callable[[], Growth] | None = None,
+    ):
+        self.paths, self.overlays, self._growth = paths, overlays, growth
         self.counts = CaptureCounts()
         self._block_bytes, self._batch_rows = block_bytes, batch_rows
 
@@ -32,7 +40,8 @@ class Capture:
         """Batches in the order of the files. Raises CaptureError for a file that is no capture at all."""
         self.counts = CaptureCounts()
         for path in self.paths:
-            reader = _FileReader(path, self.counts, self._block_bytes, self._batch_rows, self.overlays)
+            growth = self._growth() if self._growth and path == self.paths[-1] else None
+            reader = _FileReader(path, self.counts, self._block_bytes, self._batch_rows, self.overlays, growth)
             try:
                 yield from reader.batches()
             finally:
@@ -43,6 +52,9 @@ def open_capture(
     source: str | Path | Iterable[str | Path],
     *,
     overlays: bool = True,
+    follow: bool = False,
+    stop: Callable[[], bool] | None = None,
+    timeout_s: float | None = None,
     block_bytes: int = BLOCK_BYTES,
     batch_rows: int = BATCH_ROWS,
 ) -> Capture:
@@ -50,12 +62,16 @@ def open_capture(
 
     `-` is standard input; it and other pipes are read once, from beginning to end.
     With `overlays`, packets inside VXLAN, Geneve, GRE and IP in IP become the rows, in place of what carries them.
+    With `follow`, the last file is one still being written: at its end, rows so far are handed out and the file is
+    read on as it grows, until `stop()` is true or nothing came for `timeout_s` seconds (without both: for ever).
     Several files are read in the order of their first packets. `block_bytes` is read at a time, and a batch has at
     most `batch_rows` rows; neither changes what comes out. Raises CaptureError when there is no file, or when a file
     is no capture; damage inside a capture is reported in `counts` instead. ValueError for sizes below 1.
     """
     if block_bytes < 1 or batch_rows < 1:
         raise ValueError(f"block_bytes and batch_rows must be > 0 (got {block_bytes} and {batch_rows})")
+    if not follow and (stop is not None or timeout_s is not None):
+        raise ValueError("stop and timeout_s are about files still being written; set follow=True")
     paths = expand(source)
     if len(paths) > 1:
         if STANDARD_INPUT in paths:
@@ -63,7 +79,8 @@ def open_capture(
         starts = [first_time_ns(path) for path in paths]
         order = sorted(range(len(paths)), key=lambda i: (starts[i] is None, starts[i] or 0, i))
         paths = [paths[i] for i in order]
-    return Capture(paths, block_bytes, batch_rows, overlays)
+    growth = (lambda: Growth(stop, timeout_s)) if follow else None
+    return Capture(paths, block_bytes, batch_rows, overlays, growth)
 
 
 def first_time_ns(path: Path) -> int | None:
@@ -81,8 +98,16 @@ def first_time_ns(path: Path) -> int | None:
 class _FileReader:
     """One file: refills the buffer, answers the kernel's questions, reports damage."""
 
-    def __init__(self, path: Path, counts: CaptureCounts, block_bytes: int, batch_rows: int, overlays: bool):
-        self.path, self.counts = path, counts
+    def __init__(
+        self,
+        path: Path,
+        counts: CaptureCounts,
+        block_bytes: int,
+        batch_rows: int,
+        overlays: bool,
+        growth: Growth | None = None,
+    ):
+        self.path, self.counts, self.growth = path, counts, growth
         self.source = Source(path)
         self.tally = decode.new_tally()
         self.rows, self.overlays = batch_rows, overlays
@@ -92,6 +117,8 @@ class _FileReader:
         self.table: list[list[int]] = []
         self.interfaces: NDArray[np.int64] = np.zeros((1, 5), np.int64)
         try:
+            if growth and self.source.codec:
+                raise CaptureError(path, f"a {self.source.codec} file cannot be followed while it is written")
             self.fmt = self._format()
         except CaptureError:
             self.close()
@@ -120,6 +147,19 @@ class _FileReader:
         if self.source.damage:
             raise CaptureError(self.path, self.source.damage, self.source.offset)
 
+    def _read(self, room: memoryview, least: int) -> int:
+        """Fill `room`, at least `least` bytes of it unless the file ends; a growing file is waited for."""
+        if self.growth is None:
+            return self.source.readinto(room, least)
+        done = 0
+        while True:
+            last = self.growth.over()
+            got = self.source.readinto(room[done:], least - done)
+            done += got
+            if done >= least or last or self.source.damage or (self.source.stream and not got):
+                return done
+            self.growth.looked(got)
+
     def _peek(self, size: int) -> bytes:
         return self.buffer[self.at : min(self.at + size, self.end)].tobytes()
 
@@ -136,7 +176,7 @@ class _FileReader:
             self.buffer[:left] = self.buffer[self.at : self.end].copy()
         self.base += self.at
         self.at, self.end = 0, left
-        self.end += self.source.readinto(self.buffer.data[left:], size - left)
+        self.end += self._read(self.buffer.data[left:], size - left)
         return self.end >= size
 
     def batches(self) -> Iterator[PacketBatch]:
@@ -149,7 +189,7 @@ class _FileReader:
                     self.buffer, self.at, self.end, self.base, self.fmt, self.interfaces, out, row, self.tally,
                     self.overlays,
                 )  # fmt: skip
-                if status == decode.FULL:
+                if status == decode.FULL or (self.growth and row and status == MORE):
                     yield self._batch(out, row)
                     out, row = decode.new_columns(self.rows, DNS_ROOM_BYTES), 0
                 elif not self._resolve(status, following):
@@ -179,7 +219,9 @@ class _FileReader:
     def _ended(self) -> bool:
         """Report what stands behind the last whole record, if anything."""
         left = self.end - self.at
-        if self.source.damage:
+        if self.growth and not self.source.damage:
+            self.counts.unfinished_bytes += left
+        elif self.source.damage:
             self._damage(self.source.damage, self.source.offset)
         elif left:
             self._damage(f"the file ends inside a record ({left} bytes of it are there)", self.base + self.at)
@@ -195,7 +237,10 @@ class _FileReader:
         start = self.base + self.at
         self.base, self.at, self.end = self.base + self.end, 0, 0
         while rest > 0:
-            got = self.source.readinto(self.buffer.data[: min(rest, len(self.buffer))])
+            size = min(rest, len(self.buffer))
+            got = self._read(self.buffer.data[:size], size)
+            if not got and self.growth and not self.source.damage:
+                return False
             if not got:
                 self._damage(self.source.damage or "the file ends inside a block", start)
                 return False
