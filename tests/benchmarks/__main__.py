@@ -73,6 +73,8 @@ def compare(plan: sections.Plan) -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     """Measure and write or print the page."""
     options = parse(arguments)
+    if options.page:
+        options.page.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     about = facts("make bench" + (f" ARGS={shlex.quote(shlex.join(arguments))}" if arguments else ""))
     with tempfile.TemporaryDirectory(prefix="mimir-bench-") as folder:
@@ -80,10 +82,9 @@ def main(arguments: list[str]) -> None:
     about |= {"load_after": os.getloadavg()[0], "seconds": time.monotonic() - began}
     results = {"facts": about, **results}
     if options.page:
+        raw = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+        options.page.with_suffix(".json").write_text(raw, encoding="utf-8")
         options.page.write_text(page(results), encoding="utf-8")
-        options.page.with_suffix(".json").write_text(
-            json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
     else:
         print(page(results))
 

@@ -9,6 +9,12 @@ from typing import Any
 from tests.benchmarks.bench_targets import targets
 
 Row = dict[str, Any]
+NEAREST = """## What is compared
+
+Mimir's command follows connections, finds the client, counts requests, drops the copies of a packet that the `any` interface sees, sums pods and
+services at three window lengths, and writes the table. Each peer does the nearest that it offers, on the first packets of the same
+capture; dissectors also look for much that Mimir does not. Imports of Python peers are not in their time; Mimir's start-up is in the time of its
+whole command, to which the last column compares. NFStream and nfpcapd cannot read SLL2 and get the same packets behind Ethernet headers."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
@@ -50,6 +56,8 @@ def rate(row: Row, clock: str = "cpu_s") -> float:
 def page(results: dict[str, Any]) -> str:
     """The whole page."""
     parts = [_head(results), "## Targets", _targets(results)]
+    if "comparison" in results:
+        parts.append(NEAREST)
     for name, found in results.get("comparison", {}).items():
         parts += [f"## Mimir and its peers: {name} capture", results["captures"][name], comparison(found)]
     makers: dict[str, Callable[[Any], str]] = {
@@ -76,12 +84,20 @@ hour, ratios within this run count: the machine had other work to do (load {fact
 * {facts["cores"]} cores, {facts["processor"]}, Linux {facts["kernel"]}; files in the page cache
 * {versions}
 
-Every figure is the median of {results["runs"]} runs unless stated. *Peak* is the resident memory of the largest process."""
+Every figure is the median of {results["runs"]} runs unless stated. *Peak* is the resident memory of the largest process. Peers come with
+`.venv/bin/pip install -e '.[bench]'` and the system's packages (tshark, tcpdump, nfdump); absent ones are named and left out."""
 
 
 def _targets(results: dict[str, Any]) -> str:
     rows = [[t.what, t.wanted, t.found, {True: "met", False: "**missed**", None: "not measured"}[t.met]] for t in targets(results)]  # fmt: skip
-    return table(["target", "wanted", "found", "verdict"], rows, 4)
+    found = targets(results)
+    missed, unknown = ([t.what for t in found if t.met is verdict] for verdict in (False, None))
+    text = (
+        f"{sum(t.met is True for t in found)} of {len(found)} are met. Missed: {'; '.join(missed) or 'none'}. Not measured: {'; '.join(unknown) or 'none'}.\n"
+        "The wanted ratios were set on packets with payload (497 bytes on average). Here packets are headers only, so that readers of other tools\n"
+        "have less to look at too."
+    )
+    return text + "\n\n" + table(["target", "wanted", "found", "verdict"], rows, 4)
 
 
 def comparison(rows: Sequence[Row]) -> str:
