@@ -63,6 +63,8 @@ class CaptureCounts:
     captured_bytes: int = 0
     truncated: int = 0  #: packets of which less was captured than was on the wire
     without_time: int = 0
+    out_of_order: int = 0  #: packets earlier than one read before, also of another file
+    largest_step_back_ns: int = 0  #: how much earlier, at most
     unfinished_bytes: int = 0  #: of a record that was being written when following a file stopped
     fragments: int = 0
     first_ns: int | None = None
@@ -92,9 +94,10 @@ class CaptureCounts:
         for name, index in (
             ("packets", d.PACKETS), ("rows", d.ROWS), ("bytes", d.WIRE_BYTES), ("row_bytes", d.ROW_BYTES),
             ("captured_bytes", d.CAPTURED_BYTES), ("truncated", d.CUT_SHORT), ("without_time", d.NO_TIME_STAMP),
-            ("fragments", d.FRAGMENTS),
+            ("fragments", d.FRAGMENTS), ("out_of_order", d.OUT_OF_ORDER),
         ):  # fmt: skip
             setattr(self, name, getattr(self, name) + sums[index])
+        self.largest_step_back_ns = max(self.largest_step_back_ns, sums[d.STEP_BACK_NS])
         if sums[d.PACKETS] > sums[d.NO_TIME_STAMP]:
             self.first_ns = min(sums[d.FIRST_NS], sums[d.FIRST_NS] if self.first_ns is None else self.first_ns)
             self.last_ns = max(sums[d.LAST_NS], sums[d.LAST_NS] if self.last_ns is None else self.last_ns)

@@ -33,8 +33,8 @@ SKIP_COUNT, SKIP_BYTES, SKIP_FIRST = 0, 1, 2
 #: indices of `Tally.sums`
 (
     PACKETS, CAPTURED_BYTES, WIRE_BYTES, ROWS, ROW_BYTES, CUT_SHORT, FIRST_NS, LAST_NS, FRAGMENTS, TAGGED, DNS53,
-    NO_TIME_STAMP, PREVIOUS_NS, DATA_USED, IP4, IP6, SUMS,
-) = range(17)  # fmt: skip
+    NO_TIME_STAMP, PREVIOUS_NS, DATA_USED, IP4, IP6, OUT_OF_ORDER, STEP_BACK_NS, SUMS,
+) = range(19)  # fmt: skip
 FRAGMENT_SLOTS = 4096
 MAX_DNS_BYTES = 65_535
 
@@ -156,7 +156,11 @@ def count_record(tally: Tally, ts_ns: Int, captured: Int, wire: Int, linktype: I
         return sums[PREVIOUS_NS]
     sums[PREVIOUS_NS] = ts_ns
     sums[FIRST_NS] = min(sums[FIRST_NS], ts_ns)
-    sums[LAST_NS] = max(sums[LAST_NS], ts_ns)
+    if ts_ns >= sums[LAST_NS]:
+        sums[LAST_NS] = ts_ns
+    else:
+        sums[OUT_OF_ORDER] += 1
+        sums[STEP_BACK_NS] = max(sums[STEP_BACK_NS], sums[LAST_NS] - ts_ns)
     return ts_ns
 
 

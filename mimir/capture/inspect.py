@@ -89,6 +89,9 @@ def _overview(paths: list[Path], counts: CaptureCounts, interfaces: set[int]) ->
         rows.append(
             ("cut short", f"{counts.truncated:,} packets ({share:.1f} %): less was captured than was on the wire")
         )
+    if counts.out_of_order:
+        step = format_duration(counts.largest_step_back_ns / NS_PER_S)
+        rows.append(("order", f"{counts.out_of_order:,} packets are earlier than one before them, by up to {step}"))
     if counts.without_time:
         rows.append(("without time", f"{counts.without_time:,} packets take the time of the one before"))
     return "\n".join([name, *(f"  {key:<12}  {value}" for key, value in rows)])

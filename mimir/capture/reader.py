@@ -110,6 +110,8 @@ class _FileReader:
         self.path, self.counts, self.growth = path, counts, growth
         self.source = Source(path)
         self.tally = decode.new_tally()
+        if counts.last_ns is not None:
+            self.tally.sums[decode.LAST_NS] = counts.last_ns
         self.rows, self.overlays = batch_rows, overlays
         self.buffer: NDArray[np.uint8] = np.empty(max(block_bytes, 64), np.uint8)
         self.at, self.end, self.base = 0, 0, 0  #: unread part of the buffer; place of buffer[0] in the file
