@@ -13,6 +13,7 @@ from mimir.capture.batch import PacketBatch
 from mimir.capture.counts import CaptureCounts, Damage
 from mimir.capture.growth import Growth
 from mimir.capture.pcap import BLOCK, DAMAGED, MORE, SKIP
+from mimir.capture.reorder import in_time_order
 from mimir.capture.sources import STANDARD_INPUT, Source, expand
 from mimir.errors import CaptureError
 
@@ -31,13 +32,18 @@ class Capture:
         batch_rows: int,
         overlays: bool,
         growth: Callable[[], Growth] | None = None,
+        reorder_ns: int = 0,
     ):
-        self.paths, self.overlays, self._growth = paths, overlays, growth
+        self.paths, self.overlays, self._growth, self._reorder_ns = paths, overlays, growth, reorder_ns
         self.counts = CaptureCounts()
         self._block_bytes, self._batch_rows = block_bytes, batch_rows
 
     def __iter__(self) -> Iterator[PacketBatch]:
         """Batches in the order of the files. Raises CaptureError for a file that is no capture at all."""
+        batches = self._batches()
+        return in_time_order(batches, self._reorder_ns, self._batch_rows) if self._reorder_ns else batches
+
+    def _batches(self) -> Iterator[PacketBatch]:
         self.counts = CaptureCounts()
         for path in self.paths:
             growth = self._growth() if self._growth and path == self.paths[-1] else None
@@ -55,6 +61,7 @@ def open_capture(
     follow: bool = False,
     stop: Callable[[], bool] | None = None,
     timeout_s: float | None = None,
+    reorder_ns: int = 0,
     block_bytes: int = BLOCK_BYTES,
     batch_rows: int = BATCH_ROWS,
 ) -> Capture:
@@ -64,6 +71,7 @@ def open_capture(
     With `overlays`, packets inside VXLAN, Geneve, GRE and IP in IP become the rows, in place of what carries them.
     With `follow`, the last file is one still being written: at its end, rows so far are handed out and the file is
     read on as it grows, until `stop()` is true or nothing came for `timeout_s` seconds (without both: for ever).
+    With `reorder_ns`, rows at most that much late are put in time order (see `mimir.capture.reorder`).
     Several files are read in the order of their first packets. `block_bytes` is read at a time, and a batch has at
     most `batch_rows` rows; neither changes what comes out. Raises CaptureError when there is no file, or when a file
     is no capture; damage inside a capture is reported in `counts` instead. ValueError for sizes below 1.
@@ -80,7 +88,7 @@ def open_capture(
         order = sorted(range(len(paths)), key=lambda i: (starts[i] is None, starts[i] or 0, i))
         paths = [paths[i] for i in order]
     growth = (lambda: Growth(stop, timeout_s)) if follow else None
-    return Capture(paths, block_bytes, batch_rows, overlays, growth)
+    return Capture(paths, block_bytes, batch_rows, overlays, growth, reorder_ns)
 
 
 def first_time_ns(path: Path) -> int | None:
@@ -99,14 +107,9 @@ class _FileReader:
     """One file: refills the buffer, answers the kernel's questions, reports damage."""
 
     def __init__(
-        self,
-        path: Path,
-        counts: CaptureCounts,
-        block_bytes: int,
-        batch_rows: int,
-        overlays: bool,
+        self, path: Path, counts: CaptureCounts, block_bytes: int, batch_rows: int, overlays: bool,
         growth: Growth | None = None,
-    ):
+    ):  # fmt: skip
         self.path, self.counts, self.growth = path, counts, growth
         self.source = Source(path)
         self.tally = decode.new_tally()
