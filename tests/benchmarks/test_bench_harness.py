@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from tests.benchmarks import bench_sections as sections
 from tests.benchmarks.__main__ import main, measure, parse
 from tests.benchmarks.bench_head import head
-from tests.benchmarks.bench_measure import BenchError, Cost, exponent, run
-from tests.benchmarks.bench_page import comparison, table
+from tests.benchmarks.bench_measure import ROOT, BenchError, Cost, exponent, run
+from tests.benchmarks.bench_page import comparison, page, table
 from tests.benchmarks.bench_peers import PEERS, PYTHON_WORK, Peer
 from tests.benchmarks.bench_targets import targets
 from tests.benchmarks.bench_traffic import write
@@ -28,6 +29,11 @@ def test_page_of_a_tiny_run(tmp_path: Path) -> None:
         assert sum(line.startswith(f"| {name} | ") and "failed" not in line for line in lines) >= 1, text
     assert "| whole command against NFStream | ≥ 100 × | – | not measured |" in lines
     assert out.with_suffix(".json").stat().st_size > 1000
+
+
+def test_committed_page_shows_the_committed_numbers() -> None:
+    stored = ROOT / "docs/results/capture-benchmark.json"
+    assert page(json.loads(stored.read_text(encoding="utf-8"))) == stored.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_mimir_sees_every_packet_of_either_format(tmp_path: Path) -> None:
