@@ -72,8 +72,10 @@ def detectors() -> str:
 
     parts = [MADE, "# Detectors", "", "From the docstrings in `mimir/detectors/`.", ""]
     for name, target in sorted(DETECTORS.items()):
-        module = import_module(target.split(":")[0])
-        parts += [f"## `{name}`", "", cleandoc(module.__doc__ or ""), ""]
+        module_name, _, class_name = target.partition(":")
+        detector = getattr(import_module(module_name), class_name)
+        module = import_module(detector.__module__)
+        parts += [f"## `{name}`", "", cleandoc(module.__doc__ or ""), "", cleandoc(detector.__doc__ or ""), ""]
     return "\n".join(parts)
 
 

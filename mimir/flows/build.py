@@ -44,17 +44,19 @@ def build_edges(
     recording: str,
     timeout_s: float,
     out: Path,
+    reorder_ns: int = 0,
 ) -> EdgeReport:
     """Read captures once and write edges of all window lengths (seconds, whole) and both views to `out`.
 
-    `entities` is entities.jsonl, a table of addresses, or None (addresses become nodes). Raises CaptureError for a
+    `entities` is entities.jsonl, a table of addresses, or None (addresses become nodes). Packets at most `reorder_ns` late
+    are put in time order first. Raises CaptureError for a
     file that is no capture and MimirError for entities that cannot be understood.
     """
     if not windows_s or min(windows_s) < 1:
         raise MimirError(f"window lengths must be whole seconds >= 1 (got {list(windows_s)})")
     identity = entities if isinstance(entities, Identity) else _load(entities)
     tracker = ConnectionTracker(identity, math.gcd(*windows_s), timeout_s)
-    capture = open_capture(captures)
+    capture = open_capture(captures, reorder_ns=reorder_ns)
     for batch in capture:
         tracker.add(batch)
     rows = write_edges(tracker.finish(), windows_s, recording, out)

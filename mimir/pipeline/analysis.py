@@ -33,7 +33,9 @@ def edges_of(spec: Spec, recording: Path, folder: Path) -> dict[str, Any]:
         return {}
     from mimir.flows.build import build_edges
 
-    report = build_edges(captures, entities, spec.capture.windows_s, "", spec.capture.connection_timeout_s, edges)
+    how = spec.capture
+    late_ns = round(how.reorder_ms * 1e6)
+    report = build_edges(captures, entities, how.windows_s, "", how.connection_timeout_s, edges, late_ns)
     write_json(folder / "capture.json", report.to_json())
     return {}
 

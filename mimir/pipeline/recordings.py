@@ -86,7 +86,11 @@ def record_one(
     key = record_key(plain, order)
     keep, fresh = spec.capture.keep, spec.reuse == "never"
     recorded = cached(cache, "record", key, make_recording, keep=keep, fresh=fresh)
-    part = {"windows_s": spec.capture.windows_s, "timeout_s": spec.capture.connection_timeout_s}
+    part = {
+        "windows_s": spec.capture.windows_s,
+        "timeout_s": spec.capture.connection_timeout_s,
+        "reorder_ms": spec.capture.reorder_ms,
+    }
     inputs = _numbered(recorded.files)
     edge_key = stage_key("edges", EDGE_ROOMS, part, inputs)
     captures = [recorded.folder / name for name in recorded.files if name.startswith("capture/")]

@@ -73,6 +73,7 @@ class CaptureSpec:
     payload: Literal["none", "dns"]
     windows_s: list[int]
     connection_timeout_s: float
+    reorder_ms: float
     keep: bool
 
 

@@ -29,6 +29,8 @@ def _capture(spec: Spec) -> Iterator[Problem]:
         )
     if not 96 <= spec.capture.snaplen_bytes <= 262_144:
         yield Problem("capture.snaplen_bytes", f"is out of range (got {spec.capture.snaplen_bytes})", "96 … 262144")
+    if not 0 <= spec.capture.reorder_ms <= 10_000:
+        yield Problem("capture.reorder_ms", f"is out of range (got {spec.capture.reorder_ms})", "0 … 10000")
     if spec.capture.connection_timeout_s <= 0:
         yield Problem("capture.connection_timeout_s", f"must be > 0 (got {spec.capture.connection_timeout_s})")
 

@@ -109,6 +109,7 @@ def sample_spec(sample: Sample) -> dict[str, Any]:
             "payload": "dns",
             "windows_s": list(sample.windows_s),
             "connection_timeout_s": 300.0,
+            "reorder_ms": 10.0,
             "keep": True,
         },
         "detector": detector,
