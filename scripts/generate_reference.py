@@ -13,7 +13,7 @@ MADE = "<!-- made by `make docs`; do not edit -->\n"
 
 
 def keys(text: str) -> list[tuple[str, str, str]]:
-    """(dotted key, value, comment) of every `key: value` line, in order. Values of nested keys are left empty."""
+    """(dotted key, value, comment) of every `key: value` line, in order; values of nested keys are empty, bars escaped."""
     found: list[tuple[str, str, str]] = []
     stack: list[tuple[int, str]] = []
     for line in text.splitlines():
@@ -24,7 +24,7 @@ def keys(text: str) -> list[tuple[str, str, str]]:
         stack = [(i, k) for i, k in stack if i < indent]
         name = ".".join([*(k for _, k in stack), match["key"]])
         stack.append((indent, match["key"]))
-        found.append((name, match["value"].strip(), (match["comment"] or "").strip()))
+        found.append((name, match["value"].strip(), (match["comment"] or "").strip().replace("|", "\\|")))
     return found
 
 
@@ -40,7 +40,7 @@ def option(group: str, path: Path) -> str:
 def _head(text: str) -> list[str]:
     lines = []
     for line in text.splitlines():
-        if not line.startswith("#"):
+        if not line.startswith("#") or line.strip() == "#":
             break
         lines.append(line)
     return lines
