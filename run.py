@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import sys
 
-import hydra
-from omegaconf import DictConfig
+try:
+    import hydra
+    from omegaconf import DictConfig
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"{missing.name} is not installed for {sys.executable}: run `make setup`, then .venv/bin/python run.py ..."
+    )
 
 from mimir.pipeline.entry import Session
 

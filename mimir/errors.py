@@ -63,7 +63,7 @@ class CaptureError(MimirError):
 
     def __init__(self, path: Path | str, reason: str, offset: int = 0):
         self.path, self.reason, self.offset = Path(path), reason, offset
-        super().__init__(f"{path}: {reason} (at byte {offset})")
+        super().__init__(f"{path}: {reason}{f' (at byte {offset})' if offset else ''}")
 
     def __reduce__(self) -> tuple[type[CaptureError], tuple[Path, str, int]]:
         return type(self), (self.path, self.reason, self.offset)

@@ -84,6 +84,7 @@ PAGES = {"configuration.md": configuration, "detectors.md": detectors}
 
 def main() -> None:
     """Write every page."""
+    (ROOT / "docs/reference").mkdir(exist_ok=True)
     for name, make in PAGES.items():
         (ROOT / "docs/reference" / name).write_text(make(), encoding="utf-8")
         print(f"docs/reference/{name}")

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from mimir.capture import open_capture
 from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
-from mimir.errors import CaptureError, Problem
+from mimir.errors import CaptureError, MimirError, Problem
+from mimir.exfiltration.ledger import LedgerError, read_ledger
 from mimir.files import read_jsonl, write_json, write_jsonl
 from mimir.spec import Spec
 from mimir.spec.cluster import RecordedSpec
@@ -42,6 +43,11 @@ class RecordedCluster:
             for key, value in named.items()
             if value and not Path(value).is_file()
         ]
+        if self.source.truth and Path(self.source.truth).is_file():
+            try:
+                read_ledger(Path(self.source.truth))
+            except LedgerError as error:
+                found.append(Problem("cluster.truth", f"is no ledger: {error}", "see docs/concepts/run-directory.md"))
         for key in ("capture", *NAMES):
             value = getattr(self.source, key)
             if value and not _files(value):
@@ -97,8 +103,7 @@ class RecordedCluster:
         base = {"recording": order.name}
         write_jsonl(files["timeline"], [{"ts": start_s, "event": "recording_started", **base},
                                         {"ts": end_s, "event": "recording_ended", **base}])  # fmt: skip
-        known = read_jsonl(Path(self.source.truth)) if self.source.truth else []
-        write_jsonl(files["truth"], [row for row in known if start_s <= row["start"] < end_s] if order.leaking else [])
+        write_jsonl(files["truth"], self._ledger(order, start_s, end_s))
         return Recording(
             tuple(links),
             files["entities"],
@@ -106,6 +111,18 @@ class RecordedCluster:
             files["truth"],
             dict(zip(("flows", "packets") if flows else ("packets",), counts, strict=True)),
         )
+
+    def _ledger(self, order: RecordingOrder, start_s: float, end_s: float) -> list[dict[str, Any]]:
+        """Ledger rows that overlap a recording. Raises MimirError for a leak where the detector learns what is benign."""
+        known = read_jsonl(Path(self.source.truth)) if self.source.truth else []
+        rows = [row for row in known if row["start"] < end_s and row["end"] > start_s]
+        leaks = [row["incident"] for row in rows if not str(row["path_class"]).startswith("benign:")]
+        if leaks and not order.leaking:
+            raise MimirError(
+                f"{self.source.truth}: {', '.join(leaks)} happened during the {order.name} recording, which must be benign; "
+                "cut the capture elsewhere (cluster.split=[0.2,0.2,0.6]) or name benign captures (cluster.fit, cluster.calibrate)"
+            )
+        return rows
 
     def _captures(self, name: str) -> list[Path]:
         return _files(self.source.capture or getattr(self.source, name) or "")

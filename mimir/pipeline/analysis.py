@@ -26,7 +26,7 @@ def edges_of(spec: Spec, recording: Path, folder: Path) -> dict[str, Any]:
     entities = recording / "entities.jsonl"
     if (recording / "addresses.txt").exists():
         entities = folder / "entities.jsonl"
-        write_jsonl(entities, _named_addresses(recording))
+        write_jsonl(entities, _named_addresses(spec, recording))
     captures, edges = sorted((recording / "capture").iterdir()), folder / "edges.parquet"
     if captures and flow_format(captures[0]):
         write_json(folder / "capture.json", _edges_of_flows(spec, captures, entities, folder))
@@ -50,7 +50,7 @@ def _edges_of_flows(spec: Spec, files: list[Path], entities: Path, folder: Path)
     return report.to_json()
 
 
-def _named_addresses(recording: Path) -> list[dict[str, Any]]:
+def _named_addresses(spec: Spec, recording: Path) -> list[dict[str, Any]]:
     """Entity events of a table of addresses, or of the research prototype's pickled log."""
     from mimir.flows.foreign import looks_pickled, read_entity_log
     from mimir.flows.identity import entity_events
@@ -61,7 +61,11 @@ def _named_addresses(recording: Path) -> list[dict[str, Any]]:
     try:
         return entity_events(path)
     except ValueError as error:
-        raise MimirError(f"the table of addresses cannot be read: {error}") from error
+        named = getattr(spec.cluster, "addresses", None) or getattr(spec.cluster, "entities", None) or path
+        text = str(error).replace(str(path), str(named))
+        raise MimirError(
+            f"the table of addresses cannot be read: {text}; it needs a header line, e.g. address,name,kind,workload"
+        ) from error
 
 
 def assemble(recorded: Sequence[Recorded], directory: RunDirectory) -> dict[str, str]:

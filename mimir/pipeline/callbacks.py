@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from mimir.errors import EXIT_DONE, EXIT_FAILED
-from mimir.pipeline.sweep import begin, end
+from mimir.pipeline.sweep import begin, end, exit_code
 
 last_exit_code = EXIT_DONE  #: of the sweep that ended in this process; read by mimir.pipeline.entry
 
@@ -20,11 +20,16 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before the first job."""
+        if config.dry_run:
+            return
         begin(_folder(config), _tracking(config))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """After the last job. Hydra turns an exception here into a warning, so it is shown and counted by ourselves."""
         global last_exit_code
+        if config.dry_run:
+            last_exit_code = exit_code(_folder(config))
+            return
         try:
             last_exit_code = end(_folder(config), _tracking(config))
         except Exception:

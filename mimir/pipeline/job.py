@@ -35,18 +35,21 @@ def run_job(config: Any, context: JobContext) -> Outcome:
     outcome = Outcome(EXIT_FAILED)
     try:
         with interruptible():
-            spec = from_plain(to_plain(config))
+            spec = from_plain(
+                to_plain(config), check=False
+            )  # `run` reports broken rules with those of cluster and leak
             outcome = run(spec, to_dict(spec), context)
     except MimirError as error:
         print(f"error: {error}", file=sys.stderr)
         outcome = Outcome(error.exit_code, getattr(error, "run_directory", None), str(error))
     except KeyboardInterrupt as error:
+        print("interrupted", file=sys.stderr)
         outcome = Outcome(EXIT_FAILED, getattr(error, "run_directory", None), "interrupted")
     except Exception as error:
         trace = traceback.format_exc()
         print(trace, file=sys.stderr)
         outcome = Outcome(EXIT_FAILED, getattr(error, "run_directory", None), trace)
-    if outcome.exit_code != EXIT_DONE and outcome.run_directory:
+    if outcome.exit_code == EXIT_FAILED and outcome.run_directory:
         print(f"to resume (finished stages are kept): {context.command}", file=sys.stderr)
     if context.job_folder is not None:
         record = asdict(outcome) | {"overrides": list(context.overrides), "objective": _json_number(outcome.objective)}

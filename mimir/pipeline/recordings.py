@@ -61,6 +61,11 @@ def record_all(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, rep
         return [record_one(spec, plain, cache, order, report, running.record) for order in wanted]
 
 
+def all_recorded(plain: Mapping[str, Any], cache: Path, wanted: list[RecordingOrder]) -> bool:
+    """Is every recording in the shared cache already?"""
+    return all((cache / f"record-{record_key(plain, order)}" / "stage.json").exists() for order in wanted)
+
+
 def record_one(
     spec: Spec,
     plain: Mapping[str, Any],

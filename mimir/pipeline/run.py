@@ -17,10 +17,11 @@ from mimir.pipeline.cache import code_version
 from mimir.pipeline.job import Outcome
 from mimir.pipeline.lifecycle import exclusive
 from mimir.pipeline.progress import Progress
-from mimir.pipeline.recordings import RECORDINGS, Recorded, orders, record_all
+from mimir.pipeline.recordings import RECORDINGS, Recorded, all_recorded, orders, record_all
 from mimir.pipeline.run_directory import RunDirectory, environment
 from mimir.spec import Spec
 from mimir.spec.signature import signature
+from mimir.spec.validate import validate
 from mimir.units import format_duration
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
 
     Raises SpecError before anything is created; any other error is recorded in status.json, logged, and raised again.
     """
-    problems = [*create_cluster(spec).problems(), *analysis.expectation_problems(spec)]
+    problems = [*validate(spec), *create_cluster(spec).problems(), *analysis.expectation_problems(spec)]
     if problems:
         raise SpecError(problems)
     path = run_path(spec, plain)
@@ -119,7 +120,10 @@ def _stages(spec: Spec, plain: dict[str, Any], directory: RunDirectory, context:
     durations = {o.name: float(o.duration_s) if known else None for o in orders(spec)}
     with Progress(spec.verbosity, durations) as progress:
         progress.say(f"run {directory.path.name}: {spec.app.name} on {spec.cluster.name}, {spec.exfiltration.name}")
-        progress.say("recording, and reducing packets to edges (the first run compiles its kernels: a minute, once)")
+        if not all_recorded(plain, cache, orders(spec)):
+            progress.say(
+                "recording, and reducing packets to edges (the first run compiles its kernels: a minute, once)"
+            )
         recorded = record_all(spec, plain, cache, workers, progress.recording)
         for one in recorded:
             directory.note(f"record:{one.order.name}", one.record.seconds, one.record.reused)
@@ -134,8 +138,13 @@ def _stages(spec: Spec, plain: dict[str, Any], directory: RunDirectory, context:
         _say_totals(progress, recorded, directory.path)
 
 
+def _captured(recorded: Recorded) -> tuple[str, ...]:
+    return tuple(digest for name, digest in sorted(recorded.record.files.items()) if name.startswith("capture/"))
+
+
 def _say_totals(progress: Progress, recorded: list[Recorded], path: Path) -> None:
-    packets = sum(int(r.record.facts.get("packets", 0)) for r in recorded)
+    distinct = {_captured(r): r for r in recorded}.values()  # one capture may serve several recordings
+    packets = sum(int(r.record.facts.get("packets", 0)) for r in distinct)
     reused = sum(r.record.reused for r in recorded)
     traffic = format_duration(sum(end - start for start, end in analysis.recording_spans(path).values()))
     progress.say(f"{packets:,} packets, {traffic} of traffic ({reused} of {len(recorded)} recordings reused)")

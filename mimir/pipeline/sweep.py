@@ -29,8 +29,7 @@ def end(folder: Path, tracking: Mapping[str, Any]) -> int:
     from mimir.report.compare import compare
     from mimir.tracking import create_tracker
 
-    jobs = [_job(job) for job in sorted(folder.glob("job-*"), key=lambda p: int(p.name.split("-")[1]))]
-    code = _exit_code([int(job["exit_code"]) for job in jobs])
+    jobs, code = _jobs(folder), exit_code(folder)
     directories = dict.fromkeys(Path(job["run_directory"]) for job in jobs if job.get("run_directory"))
     comparison = compare(list(directories))
     write_text(folder / "comparison.csv", comparison.csv())
@@ -46,6 +45,19 @@ def end(folder: Path, tracking: Mapping[str, Any]) -> int:
     return code
 
 
+def exit_code(folder: Path) -> int:
+    """Exit code of a sweep: 1 when any job failed or had a wrong spec, else 3 when any missed an expectation, else 0."""
+    codes = [int(job["exit_code"]) for job in _jobs(folder)]
+    if not codes or EXIT_FAILED in codes or EXIT_SPEC in codes:
+        return EXIT_FAILED
+    return EXIT_EXPECTATION if EXIT_EXPECTATION in codes else EXIT_DONE
+
+
+def _jobs(folder: Path) -> list[dict[str, Any]]:
+    """What the jobs left, in their order."""
+    return [_job(job) for job in sorted(folder.glob("job-*"), key=lambda p: int(p.name.split("-")[1]))]
+
+
 def _job(folder: Path) -> dict[str, Any]:
     """What a job left; a job that died without a word (killed, out of memory) counts as failed."""
     record = folder / "job.json"
@@ -57,13 +69,6 @@ def _job(folder: Path) -> dict[str, Any]:
         "error": "the job's process ended without a result",
         "overrides": [],
     }
-
-
-def _exit_code(codes: list[int]) -> int:
-    """1 when any job failed or had a wrong spec, else 3 when any missed an expectation, else 0."""
-    if not codes or EXIT_FAILED in codes or EXIT_SPEC in codes:
-        return EXIT_FAILED
-    return EXIT_EXPECTATION if EXIT_EXPECTATION in codes else EXIT_DONE
 
 
 def _print_failures(jobs: list[dict[str, Any]]) -> None:

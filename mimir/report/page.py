@@ -110,7 +110,8 @@ def _inline_graph(graph: Drawing | None, leaking: bool) -> dict[str, Any] | None
 def _graph_note(run: RunFiles) -> str:
     paths = list(dict.fromkeys(tuple(tables.short(name) for name in path) for path in _paths(run)))
     if not paths:
-        return "No leak was delivered."
+        known = run.window()["test"]["positive_windows"] is not None
+        return "No leak was delivered." if known else "There is no ledger, so no leak is drawn."
     if len(paths) == 1:
         return f"The leak went {' → '.join(paths[0])} (outside)."
     return f"The leaks took {len(paths)} different paths."

@@ -50,7 +50,8 @@ def job_context() -> JobContext:
 def explain_failure(message: str) -> str:
     """Hydra's own words on a spec it could not compose, plus the closest allowed name."""
     message = message.split("Config search path:")[0]
-    lines = [line for line in message.strip().splitlines() if "HYDRA_FULL_ERROR" not in line and line.strip()]
+    noise = ("HYDRA_FULL_ERROR", "To append to your config", "full_key:", "object_type=")
+    lines = [line for line in message.strip().splitlines() if line.strip() and not any(n in line for n in noise)]
     hint = _hint(message)
     return "\n".join(
         ["the spec could not be composed:", *(f"  {line}" for line in lines), *([f"  {hint}"] if hint else [])]

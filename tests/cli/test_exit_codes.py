@@ -41,10 +41,10 @@ def test_wrong_types_are_listed_at_once(tmp_path: Path) -> None:
 def test_problems_of_the_leak_and_the_expectations_are_found_before_anything_runs(tmp_path: Path) -> None:
     done = mimir(
         tmp_path, "exfiltration.path=[user-db,frontend,outside]", "exfiltration.rate_bytes_per_min=-5",
-        "+evaluation.expect.event_recal='>=0.9'",
+        "+evaluation.expect.event_recal='>=0.9'", "seed=-1", "load.users=-3",
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
-    for part in ("front-end", "exfiltration.rate_bytes_per_min", "event_recall"):
+    for part in ("front-end", "exfiltration.rate_bytes_per_min", "event_recall", "seed", "load.users"):
         assert part in done.stderr
     assert run_directories(tmp_path) == []
 
@@ -80,3 +80,4 @@ def test_expectations_decide_between_0_and_3(small_run: Path, expect: str, code:
     done = mimir(small_run, *SMALL, f"+evaluation.expect.event_recall='{expect}'", "detector=egress_volume")
     assert done.returncode == code, done.stderr
     assert ("expectations missed" in done.stderr) == (code == 3)
+    assert "to resume" not in done.stderr

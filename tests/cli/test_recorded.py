@@ -113,3 +113,27 @@ def test_capture_recorded_by_tcpdump_shows_what_happened(loopback_capture: Path,
     payload = service.groupby("recording")["response_payload_bytes"].sum()
     assert payload["test"] > 10 * payload["fit"]
     assert service["response_payload_bytes"].sum() >= 15 * 200_000
+
+
+def test_leak_in_a_benign_recording_is_refused_by_name(small_run: Path, tmp_path: Path) -> None:
+    source = only_run(small_run, "relay_chain-invariants")
+    swapped = [f"cluster.{name}={source}/capture/test.pcap" for name in ("fit", "calibrate", "test")]
+    done = mimir(tmp_path, *SMALL, *RECORDED, *swapped, f"cluster.truth={source}/truth.jsonl")
+    assert done.returncode == 1, done.stderr
+    assert "happened during the fit recording, which must be benign" in done.stderr
+    assert "relay_chain-1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_ledger_and_bad_table_are_named_as_the_user_named_them(small_run: Path, tmp_path: Path) -> None:
+    capture = f"cluster.capture={only_run(small_run, 'relay_chain-invariants')}/capture/test.pcap"
+    (tmp_path / "truth.txt").write_text("x\n")
+    (tmp_path / "names.txt").write_text("10.0.0.1 web\n")
+    ledger = mimir(tmp_path, *SMALL, *RECORDED, capture, "cluster.truth=truth.txt", "seed=-1")
+    assert ledger.returncode == 2, ledger.stderr
+    for part in ("truth.txt, line 1", "seed must be"):
+        assert part in ledger.stderr
+    table = mimir(tmp_path, *SMALL, *RECORDED, capture, "cluster.addresses=names.txt")
+    assert table.returncode == 1, table.stderr
+    assert "names.txt, line 1" in table.stderr
+    assert "Traceback" not in table.stderr

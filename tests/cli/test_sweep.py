@@ -38,3 +38,12 @@ def test_failing_job_is_shown_and_the_others_complete(tmp_path: Path) -> None:
     assert "1 of 2 jobs failed" in done.stderr
     (finished,) = run_directories(tmp_path)
     assert read_json(finished / "status.json")["state"] == "done"
+
+
+def test_dry_run_of_a_sweep_compares_and_logs_nothing(tmp_path: Path) -> None:
+    done = mimir(tmp_path, "-m", "dry_run=true", "detector=allowlist,pca_spe")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('"recordings"') == 2
+    assert run_directories(tmp_path) == []
+    assert not (tmp_path / "mlruns").exists()
+    assert not list((tmp_path / "runs" / "sweeps").glob("*/comparison.*"))
