@@ -45,9 +45,7 @@ def test_four_processes_start_on_an_empty_database(tmp_path: Path, monkeypatch: 
     assert sorted((r.info.run_name, r.info.status) for r in logged) == sorted((run.name, "FINISHED") for run in runs)
 
 
-def test_printed_command_serves_the_runs(
-    finished: Path, new_tracker: Callable[..., MlflowTracker], tmp_path: Path
-) -> None:
+def test_printed_command_serves_the_runs(finished: Path, new_tracker: Callable[..., MlflowTracker]) -> None:
     tracker = new_tracker()
     tracker.log(finished)
     with socket.socket() as free:
@@ -58,7 +56,7 @@ def test_printed_command_serves_the_runs(
     scripts = Path(sys.executable).parent
     environment = {**os.environ, name: value, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
     server = subprocess.Popen(
-        [*command, "--port", str(port)], env=environment, cwd=tmp_path,
+        [*command, "--port", str(port)], env=environment,  # in the folder it was printed in
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
