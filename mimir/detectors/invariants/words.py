@@ -1,4 +1,4 @@
-"""I3 in words: which edges carried more than requests explain, how much leaves, and along which chain."""
+"""I3 in words: which edges carried more than requests explain (± one σ), how much leaves, and along which chain."""
 
 from __future__ import annotations
 
@@ -142,14 +142,15 @@ def _sentence(volume: Volume, evidence: Evidence, window: Window, span: slice, n
     expected = max(float(residuals.expected[span, number].sum()), 0.0)
     sigma = float(np.sqrt((residuals.sigma[span, number] ** 2).sum()))
     head = f"{edge.client} → {edge.server}:{edge.server_port}"
+    rule = NAME if observed - expected > sigma else f"{NAME}; alone within one σ, it counts as part of the path"
     if target.counter == CALLS:
         what = "DNS queries" if volume.dns[target.edge] else "requests"
-        return f"{head} carried {observed:.0f} {what} {when}; user requests and other edges explain {expected:.0f} ± {sigma:.0f} ({NAME})"
+        return f"{head} carried {observed:.0f} {what} {when}; user requests and other edges explain {expected:.0f} ± {sigma:.0f} ({rule})"
     calls = _calls(volume, window, span, target.edge)
     verb = {REPLIES: "returned", REQUESTS: "sent", NAMES: "asked for names of"}[target.counter]
     asked = "queries" if target.counter == NAMES else "requests"
     why = f"{calls:.0f} {asked}" if target.kind == OWN else "user requests and other edges"
-    return f"{head} {verb} {format_bytes(observed)} {when}; {why} explain {format_bytes(expected)} ± {format_bytes(sigma)} ({NAME})"
+    return f"{head} {verb} {format_bytes(observed)} {when}; {why} explain {format_bytes(expected)} ± {format_bytes(sigma)} ({rule})"
 
 
 def _calls(volume: Volume, window: Window, span: slice, edge: int) -> float:
