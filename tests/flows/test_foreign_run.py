@@ -67,7 +67,10 @@ def stage(tmp_path: Path, content: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     (tmp_path / "out").mkdir()
     (tmp_path / "recording" / "entities.jsonl").write_text("")
     (tmp_path / "recording" / "capture" / "test-0001.pcap").write_text(content)
-    spec = SimpleNamespace(capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0))
+    spec = SimpleNamespace(
+        capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0),
+        cluster=SimpleNamespace(addresses="names.txt", entities=None),
+    )
     edges_of(cast(Any, spec), tmp_path / "recording", tmp_path / "out")
     return pd.read_parquet(tmp_path / "out" / "edges.parquet"), read_json(tmp_path / "out" / "capture.json")
 
@@ -115,7 +118,10 @@ def test_seconds_of_a_pickled_log_count_from_the_start_of_the_capture(tmp_path: 
                                   200: {"old-0": ("10.1.0.1", "-", "shop", "pod"),
                                         "new-0": ("10.1.0.1", "+", "shop", "pod")}}))  # fmt: skip
     recorded(tmp_path, capture=str(path), entities=str(log)).record(order(tmp_path, "test"), lambda *_: None)
-    spec = SimpleNamespace(capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0))
+    spec = SimpleNamespace(
+        capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0),
+        cluster=SimpleNamespace(addresses="names.txt", entities=None),
+    )
     edges_of(cast(Any, spec), tmp_path / "recording", tmp_path)
     table = pd.read_parquet(tmp_path / "edges.parquet")
     pods = table[table["view"] == "pod"].sort_values("window_start")
@@ -127,6 +133,9 @@ def test_a_table_that_is_none_is_an_error_for_the_user(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.write_text("colour,shape\nred,round\n")
     recorded(tmp_path, capture=str(path), addresses=str(table)).record(order(tmp_path, "test"), lambda *_: None)
-    spec = SimpleNamespace(capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0))
+    spec = SimpleNamespace(
+        capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0),
+        cluster=SimpleNamespace(addresses="names.txt", entities=None),
+    )
     with pytest.raises(MimirError, match="line 1: needs an address and a name column"):
         edges_of(cast(Any, spec), tmp_path / "recording", tmp_path)
