@@ -11,7 +11,7 @@ from typing import Any
 
 from mimir.errors import Problem
 from mimir.evaluation.metrics import MEASURES
-from mimir.spec.schema import PathClass
+from mimir.spec.exfiltration import PathClass
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 _CONDITION = re.compile(r"\s*(>=|<=|==|>|<)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")

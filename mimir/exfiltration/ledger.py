@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from mimir.errors import MimirError
 from mimir.files import write_jsonl
-from mimir.spec.schema import PathClass
+from mimir.spec.exfiltration import PathClass
 
 _CLASSES = tuple(c.value for c in PathClass if c is not PathClass.none)
 #: while bytes flow a ledger has a point at least this often

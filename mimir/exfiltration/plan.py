@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.errors import Problem, SpecError
-from mimir.spec.schema import ExfiltrationSpec
+from mimir.spec.exfiltration import ExfiltrationSpec
 from mimir.units import NS_PER_S
 
 LEAD_SHARE = 0.1  # of the recording stays free at its beginning: detectors that look back need a past

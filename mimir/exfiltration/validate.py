@@ -11,7 +11,7 @@ from mimir.exfiltration.channels.dns_tunnel import SHORTEST_LABEL, name_capacity
 from mimir.exfiltration.dns_messages import LABEL_BYTES, NAME_BYTES
 from mimir.exfiltration.paths import OUTSIDE, RESOLVERS, Carriage, carriages, leak_paths
 from mimir.exfiltration.plan import fit_problem, rate_problem
-from mimir.spec.schema import DnsTunnelSpec, ExfiltrationSpec, PathClass
+from mimir.spec.exfiltration import DnsTunnelSpec, ExfiltrationSpec, PathClass
 
 Edges = Collection[tuple[str, str]]
 _TECHNIQUE = re.compile(r"T\d{4}(\.\d{3})?")

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
-from mimir.spec.schema import ExfiltrationSpec
+from mimir.spec.exfiltration import ExfiltrationSpec
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "exfiltration"
 SERVICES = ("front-end", "user", "user-db", "catalogue", "catalogue-db", "orders")

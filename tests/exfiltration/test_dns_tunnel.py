@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimir.exfiltration.channels import dns_tunnel
-from mimir.spec.schema import DnsTunnelSpec
+from mimir.spec.exfiltration import DnsTunnelSpec
 
 
 @st.composite

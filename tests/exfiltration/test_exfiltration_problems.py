@@ -9,7 +9,7 @@ import yaml
 from exfiltration_samples import CONF, EDGES, SERVICES, scenario, tunnel
 
 from mimir.exfiltration.validate import problems
-from mimir.spec.schema import ExfiltrationSpec, PathClass
+from mimir.spec.exfiltration import ExfiltrationSpec, PathClass
 
 
 def texts(spec: ExfiltrationSpec, duration_s: float | None = 7200) -> list[str]:

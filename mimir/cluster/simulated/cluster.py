@@ -16,7 +16,7 @@ from mimir.load.behaviours import request_rate
 from mimir.spec import Spec
 from mimir.spec.app import AppSpec
 from mimir.spec.cluster import SimulatedSpec
-from mimir.spec.schema import ExfiltrationSpec
+from mimir.spec.exfiltration import ExfiltrationSpec
 
 
 class SimulatedCluster:

@@ -31,7 +31,7 @@ from mimir.exfiltration.channels import http_relay, raw_tcp
 from mimir.exfiltration.channels.exchange import Hop
 from mimir.exfiltration.paths import OUTSIDE, Carriage
 from mimir.exfiltration.plan import Incident
-from mimir.spec.schema import ExfiltrationSpec
+from mimir.spec.exfiltration import ExfiltrationSpec
 
 _BUSY_NS, _BUSY_SIGMA = 1_000_000, 0.5  # reading a chunk and handing it to the socket
 _RELAY_NS, _RELAY_SIGMA = 40_000_000, 0.8  # from having a chunk to passing it on: relays poll

@@ -13,7 +13,7 @@ from mimir.cluster.simulated.resolve import AT, NAME, POD, PORT, SERVER
 from mimir.exfiltration.channels import dns_tunnel
 from mimir.exfiltration.dns_messages import query_message
 from mimir.exfiltration.plan import Incident, stolen_bytes
-from mimir.spec.schema import DnsTunnelSpec
+from mimir.spec.exfiltration import DnsTunnelSpec
 
 _GAP_NS = 20_000_000  # between the names of one message
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from mimir.exfiltration.dns_messages import response_message, text_data, wire_name
-from mimir.spec.schema import DnsTunnelSpec
+from mimir.spec.exfiltration import DnsTunnelSpec
 
 _PREFIX = struct.Struct("!HI")
 SHORTEST_LABEL = 4

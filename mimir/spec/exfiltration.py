@@ -1,0 +1,51 @@
+"""Types of an exfiltration scenario. Values live in conf/exfiltration/*.yaml; nothing here has a default."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+STRICT = ConfigDict(extra="forbid")
+
+
+class PathClass(StrEnum):
+    """How a leak leaves; metrics are reported per class."""
+
+    none = "none"
+    new_edge = "new_edge"
+    allowed_chain = "allowed_chain"
+    dns = "dns"
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class DnsTunnelSpec:
+    """How stolen bytes become query names."""
+
+    domain: str  #: zone the attacker answers for; every name ends with it
+    record_type: Literal["TXT", "A", "CNAME", "NULL"]
+    encoding: Literal["base32", "hex"]
+    label_bytes: int  #: longest label, ≤ 63 (RFC 1035)
+    name_bytes: int  #: longest name as text, ≤ 253
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class ExfiltrationSpec:
+    """One exfiltration scenario: channel × path × pacing × schedule."""
+
+    name: str
+    description: str
+    channel: Literal["none", "raw_tcp", "http_relay", "dns_tunnel"]
+    path_class: PathClass
+    path: list[str]
+    port: int | None  #: port of a hop that no allowed edge defines (the collector outside)
+    body: Literal["binary", "base64"]  #: how http_relay writes data into a body
+    technique: str
+    rate_bytes_per_min: float
+    bytes_per_message: int
+    pacing: Literal["constant", "jitter"]
+    incidents: int
+    incident_duration_s: int
+    dns: DnsTunnelSpec | None
