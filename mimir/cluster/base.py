@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from mimir.errors import Problem
+from mimir.exfiltration.baseline import Baseline
 from mimir.spec import Spec
 
 #: called with (seconds recorded so far, packets written so far); cheap, may be called often
@@ -34,6 +35,7 @@ class RecordingOrder:
     entropy: tuple[int, ...]  #: for numpy.random.SeedSequence: (seed, number of the recording)
     leaking: bool
     folder: Path  #: exists, empty; write capture/NAME.pcap and the three .jsonl files here
+    baseline: Baseline | None = None  #: of the edge that carries the leak, where the leak depends on it
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,11 @@ from collections.abc import Iterable
 from enum import StrEnum
 from itertools import islice, pairwise, takewhile
 
+from mimir.spec.exfiltration import ExfiltrationSpec
+
 OUTSIDE = "outside"
 RESOLVERS = ("kube-dns", "coredns")  #: every pod may ask them, and they ask outside
+MOST_PATHS = 1000  #: simple paths looked at, shortest first
 
 
 class Carriage(StrEnum):
@@ -47,3 +50,24 @@ def leak_paths(
         return []
     paths = nx.shortest_simple_paths(graph, store, OUTSIDE)
     return [tuple(path) for path in islice(takewhile(lambda path: len(path) <= longest + 1, paths), most)]
+
+
+def directed_paths(
+    allowed_edges: Iterable[tuple[str, str]], store: str, max_hops: int, direction: str, count: int
+) -> list[tuple[str, ...]]:
+    """The first `count` paths of `leak_paths` that cross every hop in one direction, resolvers left out.
+
+    `request`: the side that has the data is always the client; `reply`: it is always the server; `mixed`: any.
+    """
+    edges = [edge for edge in allowed_edges if not {*edge} & {*RESOLVERS}]
+    paths = leak_paths(edges, store, max_hops, MOST_PATHS)
+    wanted = {"request": {Carriage.push}, "reply": {Carriage.pull}}.get(direction, set(Carriage))
+    return [path for path in paths if set(carriages(path, edges)) <= wanted][:count]
+
+
+def resolved_paths(spec: ExfiltrationSpec, allowed_edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Paths of a scenario: the given one, or those generated; incidents take them in turn."""
+    if spec.paths is None:
+        return [tuple(spec.path)]
+    wanted = spec.paths
+    return directed_paths(allowed_edges, wanted.store, wanted.max_hops, wanted.direction, wanted.count)

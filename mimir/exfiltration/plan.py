@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir.errors import Problem, SpecError
+from mimir.exfiltration.baseline import Baseline, fitted
+from mimir.exfiltration.pacing import EVEN, LEAST_NIGHT, Activity, Floats, times_ns, weights
+from mimir.exfiltration.paths import resolved_paths
 from mimir.spec.exfiltration import ExfiltrationSpec
 from mimir.units import NS_PER_S
 
 LEAD_SHARE = 0.1  # of the recording stays free at its beginning: detectors that look back need a past
-GAP_S = 300.0  # at least this between two incidents: detectors look back that far (evaluation.recovery_s)
-TAIL_S = 120.0  # at least this after the last one: the windows that raise the alert must be complete
+_TRIES = 1000  # schedules drawn until every night incident has some night
 _PLAN, _DATA = 0x504C414E, 0x44415441  # keep the streams for schedule and data apart
 _MS = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """What a plan may depend on beyond the scenario: the allowed edges, the load, the benign fit recording."""
+
+    edges: Collection[tuple[str, str]] = ()
+    activity: Activity | None = None
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +57,7 @@ class Incident:
 
 
 def plan_incidents(
-    spec: ExfiltrationSpec, start_s: float, duration_s: float, entropy: tuple[int, ...]
+    spec: ExfiltrationSpec, start_s: float, duration_s: float, entropy: tuple[int, ...], world: World | None = None
 ) -> list[Incident]:
     """Incidents of a recording that begins at `start_s`, in time order; the same entropy gives the same plan.
 
@@ -55,18 +66,18 @@ def plan_incidents(
     """
     if spec.channel == "none":
         return []
+    world = world or World()
+    spec = fitted(spec, world.baseline)
     misfits = [problem for problem in (rate_problem(spec), fit_problem(spec, duration_s)) if problem]
     if misfits:
         raise SpecError(misfits)
     random = np.random.default_rng(np.random.SeedSequence((*entropy, _PLAN)))
-    slack_s = duration_s * (1 - LEAD_SHARE) - _occupied_s(spec)
-    shares = np.sort(random.random(spec.incidents))
-    steps = np.arange(spec.incidents) * (spec.incident_duration_s + GAP_S)
-    offsets_ms = np.floor((duration_s * LEAD_SHARE + shares * slack_s + steps) * 1000).astype(np.int64)
+    paths = resolved_paths(spec, world.edges)
+    offsets_ms = _offsets_ms(spec, duration_s, world, random)
     whole = math.floor(start_s)
     base_ns = whole * NS_PER_S + round((start_s - whole) * NS_PER_S)
     return [
-        _incident(spec, number, base_ns + int(offset) * _MS, entropy, random)
+        _incident(spec, paths[(number - 1) % len(paths)], (number, int(offset), base_ns), entropy, random, world)
         for number, offset in enumerate(offsets_ms, 1)
     ]
 
@@ -117,9 +128,9 @@ def fit_problem(spec: ExfiltrationSpec, duration_s: float) -> Problem | None:
     need_s = _occupied_s(spec) / (1 - LEAD_SHARE)
     if need_s <= duration_s:
         return None
-    room_s = duration_s * (1 - LEAD_SHARE) - TAIL_S + GAP_S
-    most = max(0, int(room_s // (spec.incident_duration_s + GAP_S)))
-    count = f"{spec.incidents} × {spec.incident_duration_s} s, gaps of {GAP_S:g} s and a free first tenth"
+    room_s = duration_s * (1 - LEAD_SHARE) - spec.tail_s + spec.gap_s
+    most = max(0, int(room_s // (spec.incident_duration_s + spec.gap_s)))
+    count = f"{spec.incidents} × {spec.incident_duration_s} s, gaps of {spec.gap_s:g} s and a free first tenth"
     return Problem(
         "exfiltration.incidents",
         f"do not fit: {count} need {math.ceil(need_s)} s, the test recording has {duration_s:g} s",
@@ -130,12 +141,44 @@ def fit_problem(spec: ExfiltrationSpec, duration_s: float) -> Problem | None:
 
 def _occupied_s(spec: ExfiltrationSpec) -> float:
     """Incidents, the gaps between them, and the tail."""
-    return spec.incidents * (spec.incident_duration_s + GAP_S) - GAP_S + TAIL_S
+    return spec.incidents * (spec.incident_duration_s + spec.gap_s) - spec.gap_s + spec.tail_s
+
+
+def _offsets_ms(
+    spec: ExfiltrationSpec, duration_s: float, world: World, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """When incidents begin, in ms after the recording; at night each has a share of night. SpecError if none does."""
+    slack_s = duration_s * (1 - LEAD_SHARE) - _occupied_s(spec)
+    steps = np.arange(spec.incidents) * (spec.incident_duration_s + spec.gap_s)
+    for _ in range(_TRIES if spec.pacing == "night" else 1):
+        shares = np.sort(random.random(spec.incidents))
+        offsets_ms: NDArray[np.int64] = np.floor((duration_s * LEAD_SHARE + shares * slack_s + steps) * 1000).astype(
+            np.int64
+        )
+        if spec.pacing != "night":
+            return offsets_ms
+        if all(_weight(spec, int(at), world, random).mean() >= LEAST_NIGHT for at in offsets_ms):
+            return offsets_ms
+    text = f"night finds no place for {spec.incidents} × {spec.incident_duration_s} s in low hours"
+    hint = "choose load=normal, fewer or longer incidents, or a larger exfiltration.shape.night_users_share"
+    raise SpecError([Problem("exfiltration.pacing", text, "a load with low hours in the test recording", hint)])
+
+
+def _weight(spec: ExfiltrationSpec, offset_ms: int, world: World, random: np.random.Generator) -> Floats:
+    return weights(spec.pacing, spec.shape, spec.incident_duration_s, offset_ms / 1000, world.activity, random)
 
 
 def _incident(
-    spec: ExfiltrationSpec, number: int, start_ns: int, entropy: tuple[int, ...], random: np.random.Generator
+    spec: ExfiltrationSpec,
+    path: tuple[str, ...],
+    place: tuple[int, int, int],
+    entropy: tuple[int, ...],
+    random: np.random.Generator,
+    world: World,
 ) -> Incident:
+    """`place` is the number of the incident, its offset (ms) and the begin of the recording (ns)."""
+    number, offset_ms, base_ns = place
+    start_ns = base_ns + offset_ms * _MS
     duration_ns, total = spec.incident_duration_s * NS_PER_S, incident_bytes(spec)
     count = -(-total // spec.bytes_per_message)
     sizes = np.full(count, spec.bytes_per_message, dtype=np.int64)
@@ -145,6 +188,9 @@ def _incident(
     if spec.pacing == "jitter":  # anywhere in its slot: the long-term rate stays, the rhythm goes
         slots += random.random(count) * np.minimum(interval_ns, duration_ns - slots)
     times = start_ns + np.minimum(np.floor(slots).astype(np.int64), duration_ns - 1)
+    if spec.pacing not in EVEN:
+        weight = _weight(spec, offset_ms, world, random)
+        times = start_ns + times_ns(weight, count, spec.incident_duration_s, random)
     return Incident(
         name=f"{spec.name}-{number}",
         start_s=start_ns / NS_PER_S,
@@ -152,7 +198,7 @@ def _incident(
         channel=spec.channel,
         technique=spec.technique,
         path_class=spec.path_class.value,
-        path=tuple(spec.path),
+        path=path,
         message_ns=times,
         message_bytes=sizes,
         entropy=(*entropy, _DATA, number),

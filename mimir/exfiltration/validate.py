@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
 from mimir.errors import Problem
+from mimir.exfiltration.baseline import needs_baseline
 from mimir.exfiltration.channels.dns_tunnel import SHORTEST_LABEL, name_capacity
 from mimir.exfiltration.dns_messages import LABEL_BYTES, NAME_BYTES
-from mimir.exfiltration.paths import OUTSIDE, RESOLVERS, Carriage, carriages, leak_paths
+from mimir.exfiltration.pacing import shape_problem
+from mimir.exfiltration.paths import OUTSIDE, RESOLVERS, Carriage, carriages, leak_paths, resolved_paths
 from mimir.exfiltration.plan import fit_problem, rate_problem
 from mimir.spec.exfiltration import DnsTunnelSpec, ExfiltrationSpec, PathClass
 
@@ -29,11 +31,12 @@ def problems(
     if spec.channel == "none":
         return list(_none(spec))
     edges = {*allowed_edges, *((service, resolver) for service in services for resolver in RESOLVERS)}
-    found = [*_path(spec, services, edges), *_technique(spec), *_channel(spec)]
+    given = _generated(spec, edges) if spec.paths else _path(spec, services, edges)
+    found = [*given, *_technique(spec), *_channel(spec), *_relative(spec, edges), *_schedule(spec)]
     pacing = rate_problem(spec)
     if pacing:
         found.append(pacing)
-    elif duration_s is not None and (misfit := fit_problem(spec, duration_s)):
+    elif duration_s is not None and not any(_schedule(spec)) and (misfit := fit_problem(spec, duration_s)):
         found.append(misfit)
     return found
 
@@ -43,6 +46,44 @@ def _none(spec: ExfiltrationSpec) -> Iterator[Problem]:
         yield Problem(
             "exfiltration.path_class", f"is {spec.path_class}, but channel none leaks nothing", "none", _set(spec)
         )
+
+
+def _generated(spec: ExfiltrationSpec, edges: Edges) -> Iterator[Problem]:
+    wanted = spec.paths
+    assert wanted is not None
+    for key in ("max_hops", "count"):
+        if getattr(wanted, key) < 1:
+            yield Problem(f"exfiltration.paths.{key}", f"must be ≥ 1 (got {getattr(wanted, key)})", "≥ 1", _set(spec))
+            return
+    if spec.channel == "dns_tunnel" or spec.path_class is not PathClass.allowed_chain:
+        got = f"cannot be used with channel {spec.channel} and path_class {spec.path_class}"
+        yield Problem("exfiltration.paths", got, "allowed_chain", "choose exfiltration=relay_chain")
+    elif not resolved_paths(spec, edges):
+        found = leak_paths([e for e in edges if not {*e} & {*RESOLVERS}], wanted.store, most=3)
+        got = f"finds no way of direction {wanted.direction} from {wanted.store!r} in {wanted.max_hops} hops"
+        allowed = "ways out: " + ("; ".join(" → ".join(path) for path in found) or "none from this service")
+        yield Problem("exfiltration.paths", got, allowed, _set(spec))
+
+
+def _relative(spec: ExfiltrationSpec, edges: Edges) -> Iterator[Problem]:
+    share = spec.rate_share_of_edge
+    if share is not None and not 0 < share < float("inf"):
+        yield Problem("exfiltration.rate_share_of_edge", f"must be > 0 (got {share:g})", "e.g. 0.01", _set(spec))
+    if needs_baseline(spec):
+        for path in resolved_paths(spec, edges)[:1]:
+            if len(path) > 1 and (path[1] in RESOLVERS or Carriage.new in carriages(path[:2], edges)):
+                key = "pacing" if share is None else "rate_share_of_edge"
+                got = f"needs benign traffic on {path[0]} → {path[1]}, which the application does not make"
+                yield Problem(f"exfiltration.{key}", got, "a first hop along an allowed edge", _set(spec))
+
+
+def _schedule(spec: ExfiltrationSpec) -> Iterator[Problem]:
+    for key in ("gap_s", "tail_s"):
+        if not 0 <= getattr(spec, key) < float("inf"):
+            yield Problem(f"exfiltration.{key}", f"must be ≥ 0 (got {getattr(spec, key):g})", "≥ 0", _set(spec))
+    shape = shape_problem(spec)
+    if shape:
+        yield shape
 
 
 def _path(spec: ExfiltrationSpec, services: Collection[str], edges: Edges) -> Iterator[Problem]:

@@ -9,13 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from mimir.cluster.base import RecordingOrder
+from mimir.cluster.base import Cluster, RecordingOrder
+from mimir.cluster.baseline import carrying_services
 from mimir.errors import RequirementError
+from mimir.pipeline.baseline import baseline_of
 from mimir.pipeline.cache import Result, cached, stage_key
 from mimir.pipeline.clusters import create_cluster
 from mimir.spec import Spec
@@ -54,11 +56,37 @@ def record_all(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, rep
     unmet = [r for r in cluster.requirements() if not r.met]
     if unmet:
         raise RequirementError("\n".join(f"cluster={spec.cluster.name} needs {r.name}: {r.how_to_meet}" for r in unmet))
+    side_by_side = workers > 1 and cluster.parallel
     wanted = orders(spec)
-    if workers > 1 and cluster.parallel:
-        return _in_processes(plain, cache, wanted, min(workers, len(wanted)), report)
+    services = carrying_services(spec)
+    if services is None:
+        if side_by_side:
+            return _in_processes(plain, cache, wanted, min(workers, len(wanted)), report)
+        with cluster as running:
+            return [record_one(spec, plain, cache, order, report, running.record) for order in wanted]
+    return _after_fit(spec, plain, cache, wanted, services, workers if side_by_side else 1, report, cluster)
+
+
+def _after_fit(
+    spec: Spec,
+    plain: dict[str, Any],
+    cache: Path,
+    wanted: list[RecordingOrder],
+    services: tuple[str, str],
+    workers: int,
+    report: Report,
+    cluster: Cluster,
+) -> list[Recorded]:
+    """The benign recordings first: the leak of the last one depends on the edges of the first."""
+    *benign, test = wanted
+    if workers > 1:
+        done = _in_processes(plain, cache, benign, min(workers, len(benign)), report)
+        baseline = baseline_of(spec, services, done[0].order, done[0].edges.folder / "edges.parquet")
+        return done + _in_processes(plain, cache, [replace(test, baseline=baseline)], 1, report)
     with cluster as running:
-        return [record_one(spec, plain, cache, order, report, running.record) for order in wanted]
+        done = [record_one(spec, plain, cache, order, report, running.record) for order in benign]
+        baseline = baseline_of(spec, services, done[0].order, done[0].edges.folder / "edges.parquet")
+        return [*done, record_one(spec, plain, cache, replace(test, baseline=baseline), report, running.record)]
 
 
 def all_recorded(plain: Mapping[str, Any], cache: Path, wanted: list[RecordingOrder]) -> bool:
@@ -126,6 +154,8 @@ def record_key(plain: Mapping[str, Any], order: RecordingOrder) -> str:
         "order": [order.name, order.start_s, order.duration_s, list(order.entropy)],
         "exfiltration": plain["exfiltration"] if order.leaking else None,
     }
+    if order.baseline is not None:
+        part["baseline"] = asdict(order.baseline)
     files = {k: _file_state(v) for k, v in plain["cluster"].items() if isinstance(v, str) and Path(v).exists()}
     return stage_key("record", RECORD_ROOMS, part, files)
 

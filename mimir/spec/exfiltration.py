@@ -32,6 +32,26 @@ class DnsTunnelSpec:
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
+class ShapeSpec:
+    """Figures of the pacings that have any."""
+
+    period_s: float  #: burst, on_off: one cycle
+    on_share: float  #: burst, on_off: part of a cycle in which messages leave
+    night_users_share: float  #: night: only while there are at most so many of the peak's users
+    sigmas: float  #: adaptive: at most so many standard deviations of the carrying edge a window
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class PathsSpec:
+    """Paths generated from the allowed edges, shortest first."""
+
+    store: str
+    max_hops: int
+    direction: Literal["request", "reply", "mixed"]  #: who opens the connections of the hops
+    count: int
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
 class ExfiltrationSpec:
     """One exfiltration scenario: channel × path × pacing × schedule."""
 
@@ -40,12 +60,17 @@ class ExfiltrationSpec:
     channel: Literal["none", "raw_tcp", "http_relay", "dns_tunnel"]
     path_class: PathClass
     path: list[str]
+    paths: PathsSpec | None  #: generated paths instead of `path`
     port: int | None  #: port of a hop that no allowed edge defines (the collector outside)
     body: Literal["binary", "base64"]  #: how http_relay writes data into a body
     technique: str
     rate_bytes_per_min: float
+    rate_share_of_edge: float | None  #: rate as a share of the benign bytes of the first hop, instead
     bytes_per_message: int
-    pacing: Literal["constant", "jitter"]
+    pacing: Literal["constant", "jitter", "burst", "ramp", "on_off", "night", "mimicry", "adaptive"]
+    shape: ShapeSpec
     incidents: int
     incident_duration_s: int
+    gap_s: float
+    tail_s: float
     dns: DnsTunnelSpec | None

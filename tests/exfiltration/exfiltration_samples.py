@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,14 @@ EDGES = (
 
 def scenario(name: str, **changes: Any) -> ExfiltrationSpec:
     """An option of conf/exfiltration as it is for Sock Shop, with some values changed."""
+    return replace(_option(name), **changes)
+
+
+@cache
+def _option(name: str) -> ExfiltrationSpec:
     app = OmegaConf.load(CONF.parent / "app" / "sockshop.yaml")
     config = OmegaConf.create({"app": app, "exfiltration": OmegaConf.load(CONF / f"{name}.yaml")})
-    plain = OmegaConf.to_container(config.exfiltration, resolve=True)
-    return replace(TypeAdapter(ExfiltrationSpec).validate_python(plain), **changes)
+    return TypeAdapter(ExfiltrationSpec).validate_python(OmegaConf.to_container(config.exfiltration, resolve=True))
 
 
 def tunnel(**changes: Any) -> ExfiltrationSpec:

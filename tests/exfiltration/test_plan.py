@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimir.errors import SpecError
-from mimir.exfiltration.plan import GAP_S, LEAD_SHARE, TAIL_S, digest, incident_bytes, plan_incidents, stolen_bytes
+from mimir.exfiltration.plan import LEAD_SHARE, digest, incident_bytes, plan_incidents, stolen_bytes
 
 START_S, NS = 1_760_000_000, 10**9
 
@@ -39,12 +39,12 @@ def test_any_plan_keeps_its_promises(
         incidents=count,
         pacing=pacing,
     )
-    length_s = (count * (duration + GAP_S) - GAP_S + TAIL_S) / (1 - LEAD_SHARE) + spare + 0.001
+    length_s = (count * (duration + spec.gap_s) - spec.gap_s + spec.tail_s) / (1 - LEAD_SHARE) + spare + 0.001
     plan = plan_incidents(spec, START_S, length_s, (seed, 2))
     assert len(plan) == count
     assert plan[0].start_s >= START_S + LEAD_SHARE * length_s - 0.002  # starts are whole milliseconds
     assert plan[-1].end_s <= START_S + length_s
-    assert all(b.start_s - a.end_s >= GAP_S - 0.002 for a, b in pairwise(plan))
+    assert all(b.start_s - a.end_s >= spec.gap_s - 0.002 for a, b in pairwise(plan))
     for incident in plan:
         assert incident.bytes_intended == incident_bytes(spec) == round(rate * duration / 60)
         assert (incident.message_bytes[:-1] == message).all()
@@ -78,7 +78,7 @@ def test_seed_decides_and_nothing_else() -> None:
 def test_starts_spread_over_the_recording() -> None:
     spec = scenario("relay_chain", incidents=1)
     starts = [plan_incidents(spec, 0, 7200, (seed,))[0].start_s for seed in range(200)]
-    free = (720, 7200 - GAP_S - 600)
+    free = (720, 7200 - spec.gap_s - 600)
     assert min(starts) < free[0] + 0.05 * (free[1] - free[0])
     assert max(starts) > free[1] - 0.05 * (free[1] - free[0])
     assert np.mean(starts) == pytest.approx(sum(free) / 2, rel=0.1)

@@ -11,7 +11,9 @@ from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
 from mimir.cluster.check import workload_problems
 from mimir.cluster.simulated.layout import CLIENTS, RESOLVER, Layout
 from mimir.errors import Problem
-from mimir.exfiltration.plan import GAP_S, LEAD_SHARE, incident_bytes
+from mimir.exfiltration.baseline import needs_baseline
+from mimir.exfiltration.paths import resolved_paths
+from mimir.exfiltration.plan import LEAD_SHARE, incident_bytes
 from mimir.load.behaviours import request_rate
 from mimir.spec import Spec
 from mimir.spec.app import AppSpec
@@ -54,7 +56,7 @@ class SimulatedCluster:
                 "day_s": spec.load.day_s,
                 "requests_per_min_at_peak": round(60 * spec.load.users * request_rate(spec.app, spec.load), 1),
             },
-            "incidents": _incidents(spec.exfiltration),
+            "incidents": _incidents(spec.exfiltration, spec.app),
         }
 
     def __enter__(self) -> Self:
@@ -78,15 +80,16 @@ def _edges(app: AppSpec) -> list[str]:
     return [f"{client} → {server}" for client, server in [*called, *sorted(allowed_edges(app) - set(called))]]
 
 
-def _incidents(spec: ExfiltrationSpec) -> dict[str, Any]:
+def _incidents(spec: ExfiltrationSpec, app: AppSpec) -> dict[str, Any]:
     if spec.channel == "none":
         return {"count": 0}
     return {
         "count": spec.incidents,
         "duration_s": spec.incident_duration_s,
-        "bytes_each": incident_bytes(spec),
+        "bytes_each": None if needs_baseline(spec) else incident_bytes(spec),  # None: known after the fit recording
         "channel": spec.channel,
-        "path": list(spec.path),
+        "paths": [list(path) for path in resolved_paths(spec, allowed_edges(app))],
+        "pacing": spec.pacing,
         "free_share_at_the_beginning": LEAD_SHARE,
-        "least_gap_s": GAP_S,
+        "least_gap_s": spec.gap_s,
     }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 
 import numpy as np
 
+from mimir.apps.graph import allowed_edges
 from mimir.cluster.base import RecordingOrder
 from mimir.cluster.simulated.channels import Channels
 from mimir.cluster.simulated.layout import Layout
@@ -16,7 +18,8 @@ from mimir.cluster.simulated.relay import Relay
 from mimir.cluster.simulated.tables import Ints, Rows
 from mimir.cluster.simulated.tunnel import Tunnel
 from mimir.exfiltration.ledger import LedgerEntry
-from mimir.exfiltration.plan import Incident, digest, plan_incidents, stolen_bytes
+from mimir.exfiltration.plan import Incident, World, digest, plan_incidents, stolen_bytes
+from mimir.load.profile import users_at
 from mimir.spec import Spec
 from mimir.units import NS_PER_S
 
@@ -29,7 +32,8 @@ class Leak:
     def __init__(
         self, spec: Spec, layout: Layout, order: RecordingOrder, messages: list[bytes], seed: np.random.SeedSequence
     ):
-        incidents = plan_incidents(spec.exfiltration, order.start_s, order.duration_s, order.entropy)
+        world = World(allowed_edges(spec.app), partial(users_at, spec.load), order.baseline)
+        incidents = plan_incidents(spec.exfiltration, order.start_s, order.duration_s, order.entropy, world)
         self._recording, self._end_ns = order.name, (order.start_s + order.duration_s) * NS_PER_S
         channels, player, *own = seed.spawn(2 + len(incidents))
         names = Names(layout, messages)

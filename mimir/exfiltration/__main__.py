@@ -1,0 +1,41 @@
+"""Command line of the exfiltration room."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mimir.errors import EXIT_DONE, EXIT_SPEC, MimirError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`paths POLICY.txt --from STORE`: the ways out that a policy allows; 0 when there are any, 2 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m mimir.exfiltration", description="Ways out of an application.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("paths", help="list the paths from a store to the outside that a policy text allows")
+    listing.add_argument("policy", type=Path, help="sentences such as: front-end may talk to user")
+    listing.add_argument("--from", dest="store", required=True, help="the store the data is in")
+    listing.add_argument("--max-hops", type=int, default=5, help="longest path (default 5)")
+    listing.add_argument("--direction", choices=("request", "reply", "mixed"), default="mixed")
+    listing.add_argument("--count", type=int, default=20, help="at most so many (default 20)")
+    chosen = parser.parse_args(arguments)
+    from mimir.exfiltration.netsec import parse_policy
+    from mimir.exfiltration.paths import carriages, directed_paths
+
+    try:
+        edges = parse_policy(chosen.policy.read_text(encoding="utf-8")).edges
+    except (MimirError, OSError, UnicodeDecodeError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_SPEC
+    paths = directed_paths(edges, chosen.store, chosen.max_hops, chosen.direction, chosen.count)
+    if not paths:
+        print(f"no way from {chosen.store} to the outside within {chosen.max_hops} hops", file=sys.stderr)
+        return EXIT_SPEC
+    for path in paths:
+        print(f"exfiltration.path=[{','.join(path)}]  # {', '.join(carriages(path, edges))}")
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
