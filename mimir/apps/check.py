@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 
 from mimir.apps.around import check_around, unknown
+from mimir.apps.change import check_change
 from mimir.apps.graph import allowed_edges, call_cycle, split_target, uses
 from mimir.errors import Problem
 from mimir.spec.app import OUTSIDE, AppSpec, CallSpec, RepeatSpec, ServiceSpec, StepSpec
@@ -22,6 +23,7 @@ def check_application(app: AppSpec) -> list[Problem]:
         _calls,
         _reached,
         check_around,
+        check_change,
         _users,
     )
     return [problem for rule in rules for problem in rule(app)]

@@ -87,6 +87,10 @@ def evaluate(
         }
         out["curves"][str(window_s)] = _curves(judged)
         out["incidents"] += [o.row() for o in outcomes]
+    out["benign_triggers"] = {
+        kind: {"windows": t["windows"], "alerts": t["false_alerts"], "false_positive_rate": t["false_positive_rate"]}
+        for kind, t in out["windows"][str(primary_window_s)]["triggers"].items()
+    }
     out["incidents"].sort(key=lambda i: (i["start"], i["incident"], i["window_s"]))
     return out
 
@@ -101,6 +105,7 @@ def _head(spec: EvaluationSpec, primary_window_s: int, windows_scored: int, edge
         "cost": {"windows_scored": windows_scored, "edges": edges},
         "windows": {},
         "curves": {},
+        "benign_triggers": {},
         "incidents": [],
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mimir.apps.change import check_triggers
 from mimir.apps.check import check_mix
 from mimir.errors import Problem
 from mimir.spec.app import AppSpec
@@ -47,3 +48,4 @@ def _problems(load: LoadSpec, app: AppSpec) -> Iterator[Problem]:
         yield Problem("load.pace_memory", f"is out of range (got {load.pace_memory:g})", "0 … below 1", where)
     if load.mix is not None:
         yield from check_mix("load.mix", load.mix, app.users.behaviours)
+    yield from check_triggers(load, app)

@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+from mimir.spec.change import AutoscalingSpec, BenignSpec
+
 STRICT = ConfigDict(extra="forbid")
 
 #: name of everybody beyond the cluster in `edges.client`
@@ -200,4 +202,6 @@ class AppSpec:
     replication: list[ReplicationSpec]
     scrapes: list[ScrapeSpec]
     lookups: list[LookupSpec]
+    autoscaling: dict[str, AutoscalingSpec]  #: service → its autoscaler, used where the cluster has them on
+    triggers: dict[str, BenignSpec]  #: kind → what it does in this application, used where the load asks for it
     users: UsersSpec

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from mimir.spec.app import ProbeSpec
+from mimir.spec.change import HpaSpec, LifecycleSpec
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -68,6 +69,9 @@ class SimulatedSpec:
     dns: DnsSpec
     content_share: float
     content_memory: float
+    autoscaling: bool
+    hpa: HpaSpec
+    pods: LifecycleSpec
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)

@@ -23,3 +23,7 @@ class LoadSpec:
     mix: dict[str, float] | None
     pace_sigma: float
     pace_memory: float
+    triggers: list[str]
+    trigger_count: int
+    trigger_recordings: list[str]
+    trigger_separate: bool

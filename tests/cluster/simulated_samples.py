@@ -147,6 +147,8 @@ def toy_app() -> dict[str, Any]:
         "replication": [],
         "scrapes": [],
         "lookups": [],
+        "autoscaling": {},
+        "triggers": {},
         "users": {
             "entry": "web",
             "pause_s": [1, 2],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from mimir.cluster.simulated.names import Names
 from mimir.cluster.simulated.player import no_lookups
 from mimir.cluster.simulated.resolve import AT, NAME, POD
 from mimir.cluster.simulated.tables import CLIENT, DURATION, PIN, REQUEST, RESPONSE, SHARED, START, Ints, new_calls
-from mimir.spec.app import ProbeSpec
+from mimir.spec.app import ProbeSpec, ScrapeSpec
 
 _JITTER = 0.02  # of a period: timers drift a little
 _PROBE_BUSY_NS, _BUSY_NS = 900_000, 200_000
@@ -42,6 +44,8 @@ class Beat:
     request: tuple[float, float]
     response: tuple[float, float]
     busy_ns: int
+    every_s: float = 0.0
+    renew: Callable[[Beat], None] = lambda beat: None  # gives timers to pods that came, after changes
 
 
 class Background:
@@ -55,12 +59,45 @@ class Background:
             self._watch(channels),
             *self._scrapes(channels),
         ]
-        self._askers = [
-            (number, names.number(lookup.name, pod.namespace), lookup.every_s * 1e9)
-            for lookup in layout.app.lookups
-            for number, pod in enumerate(layout.pods)
-            if pod.service in lookup.services
+        self._names, self._channels, self._counted = names, channels, 0
+        self._askers: list[tuple[int, int, float]] = []
+        self._ask()
+        layout.roster.follow(self._renew)
+
+    def _ask(self) -> None:
+        """Who looks names up: pods that came since the last time included."""
+        lives = self._layout.roster.lives
+        self._askers += [
+            (number, self._names.number(lookup.name, lives[number].pod.namespace), lookup.every_s * 1e9)
+            for lookup in self._layout.app.lookups
+            for number in range(self._counted, len(lives))
+            if lives[number].pod.service in lookup.services
         ]
+        self._counted = len(lives)
+
+    def _renew(self) -> None:
+        """Pods have come: they get timers. Those of pods that are gone run on, and nobody hears them."""
+        self._ask()
+        for beat in self.beats:
+            beat.renew(beat)
+
+    def _more_timers(self, beat: Beat, *, pinned: bool) -> None:
+        """A timer for every new row, the first beat within a period after the pod is ready."""
+        rows = beat.line.channel.server_ready if pinned else beat.line.channel.client_from
+        for i in range(len(beat.timers), len(rows)):
+            due_ns = float(rows[i]) + self._random.random() * beat.every_s * 1e9
+            beat.timers.append(Timer(0 if pinned else i, i if pinned else -1, beat.every_s * 1e9, due_ns))
+
+    def _more_scrapes(self, beat: Beat, spec: ScrapeSpec) -> None:
+        roster = self._layout.roster
+        known = {(beat.line.pods[timer.row], timer.pin) for timer in beat.timers}
+        clients, servers = roster.of(spec.client), roster.of(spec.server)
+        pairs = [(i, j) for i in range(len(clients)) for j in range(len(servers)) if (clients[i], j) not in known]
+        self._channels.add_pairs(beat.line, spec.client, pairs)
+        for row, (i, j) in enumerate(pairs, len(beat.timers)):
+            ready_ns = max(roster.lives[clients[i]].ready_ns, roster.lives[servers[j]].ready_ns)
+            due_ns = float(ready_ns) + self._random.random() * beat.every_s * 1e9
+            beat.timers.append(Timer(row, j, beat.every_s * 1e9, due_ns))
 
     def calls(self, beat: Beat, until_ns: int) -> Ints:
         """Call table of one beat, in order of time."""
@@ -80,7 +117,8 @@ class Background:
         rows = []
         for pod, name, mean_ns in self._askers:
             times = self._now_ns + self._random.random(self._random.poisson(span / mean_ns)) * span
-            rows += [(int(at), pod, name) for at in times]
+            life = self._layout.roster.lives[pod]
+            rows += [(int(at), pod, name) for at in times if life.ready_ns <= at < life.gone_ns]
         self._now_ns = until_ns
         found = no_lookups(len(rows))
         if rows:
@@ -114,7 +152,8 @@ class Background:
         for service, port, probe in wanted:
             timers = self._timers(len(self._layout.pods_of(service)), probe.every_s, pinned=True)
             sizes = (float(probe.request_bytes), 0.0), (float(probe.response_bytes), 0.0)
-            beats.append(Beat(channels.probes(service, port), timers, *sizes, busy_ns=_PROBE_BUSY_NS))
+            beats.append(Beat(channels.probes(service, port), timers, *sizes, busy_ns=_PROBE_BUSY_NS, every_s=probe.every_s,
+                              renew=partial(self._more_timers, pinned=True)))  # fmt: skip
         return beats
 
     def _heartbeats(self, channels: Channels) -> list[Beat]:
@@ -122,7 +161,8 @@ class Background:
         for back in self._layout.app.background:
             timers = self._timers(len(self._layout.pods_of(back.client)), back.every_s, pinned=False)
             line = channels.between(back.client, back.server, SHARED, 1)
-            beats.append(Beat(line, timers, back.request, back.response, _BUSY_NS))
+            beats.append(Beat(line, timers, back.request, back.response, _BUSY_NS, back.every_s,
+                              partial(self._more_timers, pinned=False)))  # fmt: skip
         return beats
 
     def _scrapes(self, channels: Channels) -> list[Beat]:
@@ -134,7 +174,8 @@ class Background:
             for timer in timers:
                 timer.pin = pairs[timer.row][1]
             line = channels.pairs(spec.client, spec.server, pairs, spec.port)
-            beats.append(Beat(line, timers, spec.request, spec.response, _BUSY_NS))
+            beats.append(Beat(line, timers, spec.request, spec.response, _BUSY_NS, spec.every_s,
+                              partial(self._more_scrapes, spec=spec)))  # fmt: skip
         return beats
 
     def _watch(self, channels: Channels) -> Beat:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimir.cluster.simulated.layout import API_PORT, KUBE_DNS, NODE_IF, Layout, Pod
+from mimir.cluster.simulated.layout import API_PORT, KUBE_DNS, NODE_IF, Layout
 from mimir.cluster.simulated.names import Names
 from mimir.cluster.simulated.tables import (
     CONNECTION,
+    FOREVER_NS,
     KEPT,
     LOST_BETWEEN,
     LOST_BEYOND,
@@ -38,7 +39,9 @@ class Line:
 
     channel: Channel
     service: str  # name of the server
-    pods: tuple[int, ...]  # numbers of the client pods in Layout.pods; empty for users and the node
+    servers: bool  # whether its pods are the server rows
+    grows: str  # service whose pods are the client rows, those that come later included, or ""
+    pods: tuple[int, ...]  # numbers of the client pods in the roster; empty for users and the node
     pools: Rows
     ports: Ints
     known: Ints
@@ -64,9 +67,12 @@ def transport_of(spec: TransportSpec) -> Transport:
 class Channels:
     """Builds lines for a layout. `random` draws round-trip times and first source ports, in the order of the calls."""
 
-    def __init__(self, layout: Layout, names: Names, random: np.random.Generator):
-        self._layout, self._names, self._random = layout, names, random
-        self._numbers = {pod.name: i for i, pod in enumerate(layout.pods)}
+    def __init__(self, layout: Layout, names: Names, random: np.random.Generator, *, moves: bool = False):
+        """`moves`: calls of pods that are gone are made by others, as a leak goes on from another pod."""
+        self._layout, self._names, self._random, self._moves = layout, names, random, moves
+        self._roster = layout.roster
+        self._lines: list[Line] = []
+        self._roster.follow(self._refresh_all)
 
     def edge(self, edge: EdgeSpec, slots: int) -> Line:
         """An edge of the application; `slots` is the most users there can be (for the edge from outside)."""
@@ -92,15 +98,14 @@ class Channels:
         """Pods of one service → another service (through its service address) or an external one (through the node)."""
         app = self._layout.app
         spec = app.services[server]
-        clients = self._layout.pods_of(client)
         lookup = lookup and client in app.services
         cache_ns = int(app.services[client].dns_cache_s * 1e9) if lookup else 0
-        name = self._names.number(self._layout.host(server), clients[0].namespace) if lookup else -1
+        name = self._names.number(self._layout.host(server), app.namespace) if lookup else -1
         external, address = spec.kind == "external", self._layout.service_ip[server]
         wait_ns = _HOST_WAIT_NS if external else _SERVICE_WAIT_NS
         set_up = _SETUP_NS + (wait_ns if cache_ns == 0 and name >= 0 else 0)
         return self._line(
-            server, clients,
+            server, client,
             policy=policy, keep=keep, idle_ns=idle_ns, client_closes=client_closes,
             overhead_ns=set_up if policy == PER_REQUEST else _REUSE_NS,
             **(self._beyond(address) if external else self._pods(server, address)),
@@ -113,7 +118,7 @@ class Channels:
         spec, count = self._layout.app.services[server], len(addresses)
         rtt_ms = self._layout.cluster.transport.client_rtt_ms
         return self._line(
-            server, [],
+            server, "",
             policy=policy, keep=keep, idle_ns=idle_ns, client_closes=0, overhead_ns=0,
             client_ip=np.array(addresses), client_if=np.full(count, NODE_IF),
             client_turn=self._lognormal_ms(rtt_ms, count),
@@ -124,7 +129,7 @@ class Channels:
     def to_address(self, client: str, address: int, port: int) -> Line:
         """Pods of a service → an address beyond the cluster, on one lasting connection each, without a look-up."""
         return self._line(
-            OUTSIDE, self._layout.pods_of(client), policy=SHARED, keep=1, **self._beyond(address),
+            OUTSIDE, client, policy=SHARED, keep=1, **self._beyond(address),
             service_port=port, target_port=port,
         )  # fmt: skip
 
@@ -132,14 +137,14 @@ class Channels:
         """Kubelet → the pods of a service: seen beside the pods only."""
         node = {"client_ip": np.array([self._layout.number("node")]), "client_if": np.array([-1])}
         return self._line(
-            service, [], policy=PER_REQUEST, client_closes=0, **node, client_turn=np.zeros(1, dtype=np.int64),
+            service, "", policy=PER_REQUEST, client_closes=0, **node, client_turn=np.zeros(1, dtype=np.int64),
             **self._pods(service, 0), service_port=port, target_port=port, client_loss=NO_LOSS, server_loss=NO_LOSS,
         )  # fmt: skip
 
     def watch(self) -> Line:
         """kube-dns → the API server on the node: seen beside the pods only, under the service address."""
         return self._line(
-            "kubernetes", self._layout.pods_of(KUBE_DNS), policy=SHARED, keep=1,
+            "kubernetes", KUBE_DNS, policy=SHARED, keep=1,
             server_ip=np.array([self._layout.number("node")]), server_if=np.array([-1]),
             server_turn=np.zeros(1, dtype=np.int64),
             service_ip=self._layout.number("api_service"), service_port=API_PORT, target_port=API_PORT,
@@ -151,19 +156,41 @@ class Channels:
 
         Calls must be pinned to the server of their row's pair.
         """
-        clients = self._layout.pods_of(client)
+        clients = self._roster.of(client)
         return self._line(
             server, [clients[i] for i, _ in pairs], policy=SHARED, keep=1, **self._pods(server, 0),
             service_port=port, target_port=port,
         )  # fmt: skip
 
+    def add_pairs(self, line: Line, client: str, pairs: Sequence[tuple[int, int]]) -> None:
+        """More client rows of a line made by `pairs`."""
+        clients = self._roster.of(client)
+        line.pods = (*line.pods, *(clients[i] for i, _ in pairs))
+        self._refresh(line)
+
     def _pods(self, server: str, service_ip: int) -> dict[str, object]:
-        pods = self._layout.pods_of(server)
+        return {"servers": True, "service_ip": service_ip, **self._server_rows(server)}
+
+    def _server_rows(self, server: str) -> dict[str, Ints]:
+        numbers = self._roster.of(server)
+        pods = [self._roster.lives[n].pod for n in numbers]
         return {
             "server_ip": np.array([p.ip for p in pods]),
             "server_if": np.array([p.ifindex for p in pods]),
             "server_turn": np.zeros(len(pods), dtype=np.int64),
-            "service_ip": service_ip,
+            "server_ready": self._roster.times(numbers, "ready_ns"),
+            "server_leave": self._roster.times(numbers, "leave_ns"),
+            "server_gone": self._roster.times(numbers, "gone_ns"),
+        }
+
+    def _client_rows(self, numbers: Sequence[int]) -> dict[str, Ints]:
+        pods = [self._roster.lives[n].pod for n in numbers]
+        return {
+            "client_ip": np.array([p.ip for p in pods]),
+            "client_if": np.array([p.ifindex for p in pods]),
+            "client_turn": np.zeros(len(pods), dtype=np.int64),
+            "client_from": self._roster.times(list(numbers), "ready_ns"),
+            "client_gone": self._roster.times(list(numbers), "gone_ns"),
         }
 
     def _beyond(self, address: int) -> dict[str, object]:
@@ -181,21 +208,46 @@ class Channels:
         drawn: Ints = (self._random.lognormal(math.log(pair[0] * 1e6), pair[1], count)).astype(np.int64)
         return drawn
 
-    def _line(self, service: str, clients: Sequence[Pod], **columns: object) -> Line:
+    def _line(self, service: str, clients: str | Sequence[int], **columns: object) -> Line:
+        """`clients`: the service whose pods are the client rows ("": columns say), or numbers of pods."""
+        servers = bool(columns.pop("servers", False))
+        numbers = self._roster.of(clients) if isinstance(clients, str) else list(clients)
         usual: dict[str, object] = {
             "policy": KEPT, "keep": 0, "idle_ns": 0, "overhead_ns": _REUSE_NS, "service_ip": 0, "masquerade_ip": 0,
-            "client_ip": np.array([p.ip for p in clients]), "client_if": np.array([p.ifindex for p in clients]),
-            "client_turn": np.zeros(len(clients), dtype=np.int64),
-            "client_loss": LOST_BETWEEN, "server_loss": LOST_BETWEEN,
-            "client_closes": 1, "name": -1, "name_cache_ns": 0, "name_wait_ns": 0,
+            "client_loss": LOST_BETWEEN, "server_loss": LOST_BETWEEN, "moves": int(self._moves),
+            "client_closes": 1, "name": -1, "name_cache_ns": 0, "name_wait_ns": 0, **self._client_rows(numbers),
         }  # fmt: skip
-        channel = Channel(**{**usual, **columns})  # type: ignore[arg-type]
-        count = len(channel.client_ip)
-        return Line(
-            channel=channel,
-            service=service,
-            pods=tuple(self._numbers[p.name] for p in clients),
-            pools=np.zeros((count, max(1, channel.keep)), dtype=CONNECTION),
-            ports=self._random.integers(0, 28_000, count),
-            known=np.zeros(count, dtype=np.int64),
-        )
+        columns = {**usual, **columns}
+        always = {"client_from": -FOREVER_NS, "client_gone": FOREVER_NS, "server_ready": -FOREVER_NS,
+                  "server_leave": FOREVER_NS, "server_gone": FOREVER_NS}  # fmt: skip
+        for key, value in always.items():
+            count = len(columns["client_ip" if key.startswith("client") else "server_ip"])  # type: ignore[arg-type]
+            if len(columns.get(key, ())) != count:  # type: ignore[arg-type]
+                columns[key] = np.full(count, value)
+        channel = Channel(**columns)  # type: ignore[arg-type]
+        line = Line(channel, service, servers, clients if isinstance(clients, str) else "", tuple(numbers),
+                    *self._state(len(channel.client_ip), channel.keep))  # fmt: skip
+        self._lines.append(line)
+        return line
+
+    def _state(self, count: int, keep: int) -> tuple[Rows, Ints, Ints]:
+        pools = np.zeros((count, max(1, keep)), dtype=CONNECTION)
+        return pools, self._random.integers(0, 28_000, count), np.zeros(count, dtype=np.int64)
+
+    def _refresh_all(self) -> None:
+        for line in self._lines:
+            self._refresh(line)
+
+    def _refresh(self, line: Line) -> None:
+        """Pods have come or go: times of all rows, new rows behind the old ones."""
+        if line.grows:
+            line.pods = tuple(self._roster.of(line.grows))
+        rows = {**(self._client_rows(line.pods) if line.pods else {}),
+                **(self._server_rows(line.service) if line.servers else {})}  # fmt: skip
+        line.channel = line.channel._replace(**rows)  # type: ignore[arg-type]
+        more = len(line.channel.client_ip) - len(line.pools)
+        if more:
+            state = self._state(more, line.channel.keep)
+            line.pools, line.ports, line.known = (
+                np.concatenate([old, new]) for old, new in zip((line.pools, line.ports, line.known), state, strict=True)
+            )

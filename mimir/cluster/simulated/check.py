@@ -18,7 +18,7 @@ _SPARE = 16  # addresses at the ends of a network that stay free
 
 def check_cluster(cluster: SimulatedSpec, app: AppSpec) -> list[Problem]:
     """Problems of a simulated cluster for an application; empty when recordings can be rendered."""
-    return [*_addresses(cluster, app), *_transport(cluster), *_dns(cluster), *_time(cluster)]
+    return [*_addresses(cluster, app), *_transport(cluster), *_dns(cluster), *_time(cluster), *_change(cluster, app)]
 
 
 def _addresses(cluster: SimulatedSpec, app: AppSpec) -> Iterator[Problem]:
@@ -89,6 +89,28 @@ def _time(cluster: SimulatedSpec) -> Iterator[Problem]:
         yield Problem(
             "cluster.content_memory", f"is out of range (got {cluster.content_memory:g})", "0 … below 1", _WHERE
         )
+
+
+def _change(cluster: SimulatedSpec, app: AppSpec) -> Iterator[Problem]:
+    """The control loop and the life of pods that come and go."""
+    hpa, pods = cluster.hpa, cluster.pods
+    if cluster.autoscaling and not app.autoscaling:
+        yield Problem("cluster.autoscaling", f"is on, but app={app.name} has no autoscalers", "false",
+                      f"define app.autoscaling in conf/app/{app.name}.yaml")  # fmt: skip
+    for key in ("sync_s", "cpu_share"):
+        if getattr(hpa, key) <= 0:
+            yield Problem(f"cluster.hpa.{key}", f"must be > 0 (got {getattr(hpa, key):g})", next=_WHERE)
+    for key in ("tolerance", "stabilization_s", "up_pods", "up_percent", "idle_millicores"):
+        if getattr(hpa, key) < 0:
+            yield Problem(f"cluster.hpa.{key}", f"must be ≥ 0 (got {getattr(hpa, key):g})", next=_WHERE)
+    if pods.remove_s < 0.5:
+        yield Problem("cluster.pods.remove_s", f"must be ≥ 0.5 (got {pods.remove_s:g})", next=_WHERE)
+    need = sum(s.replicas for s in app.services.values()) + cluster.dns.replicas + _SPARE
+    need += sum(scaler.max_replicas for scaler in app.autoscaling.values()) if cluster.autoscaling else 0
+    if pods.addresses < need:
+        yield Problem("cluster.pods.addresses", f"are too few (got {pods.addresses})", f"≥ {need}", _WHERE)
+    for key in ("start_s", "drain_s"):
+        yield from _lognormal(f"cluster.pods.{key}", getattr(pods, key))
 
 
 def _lognormal(where: str, pair: tuple[float, float]) -> Iterator[Problem]:

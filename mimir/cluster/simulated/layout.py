@@ -1,4 +1,4 @@
-"""Who lives where: pods, service addresses and interfaces of the simulated node, and the entity log they make."""
+"""Who lives where at the beginning: pods, service addresses and interfaces of the simulated node, the entity log."""
 
 from __future__ import annotations
 
@@ -7,26 +7,16 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from mimir.cluster.simulated.roster import NODE, Pod, Roster, line_of, pod_line
 from mimir.spec.app import AppSpec
 from mimir.spec.cluster import AddressesSpec, SimulatedSpec
 
-NODE, NODE_IF = "node-0", 2
+NODE_IF = 2
 FIRST_VETH = 5
 FIRST_SERVICE, SERVICE_STEP = 0x1000, 7  # service addresses in their network, beyond the system's own
 KUBE_DNS, DNS_PORT, API_PORT = "kube-dns", 53, 443
 SYSTEM = "kube-system"
 CLIENTS, RESOLVER = "clients", "resolver"
-
-
-@dataclass(frozen=True)
-class Pod:
-    """One pod: its service, address (as a number) and the node's interface towards it."""
-
-    name: str
-    service: str
-    namespace: str
-    ip: int
-    ifindex: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,9 @@ class Layout:
     def pods(self) -> tuple[Pod, ...]:
         """System pods first, then the application's, services in the order of the YAML."""
         wanted = [(KUBE_DNS, SYSTEM, self.cluster.dns.replicas)]
-        wanted += [(n, self.app.namespace, s.replicas) for n, s in self.app.services.items() if s.kind != "external"]
+        wanted += [
+            (n, self.app.namespace, self.replicas(n)) for n, s in self.app.services.items() if s.kind != "external"
+        ]
         first = int(self._network("pods").network_address) + 2
         found: list[Pod] = []
         for service, namespace, replicas in wanted:
@@ -48,6 +40,18 @@ class Layout:
                 number = len(found)
                 found.append(Pod(f"{service}-{replica}", service, namespace, first + number, FIRST_VETH + number))
         return tuple(found)
+
+    def replicas(self, service: str) -> int:
+        """Pods of a service at the beginning: within the bounds of its autoscaler, where that is on."""
+        count, scaler = self.app.services[service].replicas, self.app.autoscaling.get(service)
+        if not (self.cluster.autoscaling and scaler):
+            return count
+        return min(max(count, scaler.min_replicas), scaler.max_replicas)
+
+    @cached_property
+    def roster(self) -> Roster:
+        """Pods of one recording that come and go; the only part of a layout that changes."""
+        return Roster(self.pods, int(self._network("pods").network_address) + 2, self.cluster.pods.addresses)
 
     def pods_of(self, service: str) -> list[Pod]:
         """Pods of one service, in order; empty for external ones."""
@@ -95,31 +99,21 @@ class Layout:
     def entities(self, ts: int) -> list[dict[str, Any]]:
         """Lines of entities.jsonl: everything was there when the recording began."""
         addresses: AddressesSpec = self.cluster.addresses
-        lines = [_line(ts, "node", NODE, addresses.node)]
-        lines += [_pod_line(ts, pod) for pod in self.pods]
-        lines.append(_line(ts, "service", KUBE_DNS, addresses.dns_service, namespace=SYSTEM, workload=KUBE_DNS,
+        lines = [line_of(ts, "node", NODE, addresses.node)]
+        lines += [pod_line(ts, pod) for pod in self.pods]
+        lines.append(line_of(ts, "service", KUBE_DNS, addresses.dns_service, namespace=SYSTEM, workload=KUBE_DNS,
                            selector={"app": KUBE_DNS}, ports={str(DNS_PORT): DNS_PORT}))  # fmt: skip
-        lines.append(_line(ts, "service", "kubernetes", addresses.api_service, namespace="default",
+        lines.append(line_of(ts, "service", "kubernetes", addresses.api_service, namespace="default",
                            workload="kubernetes", ports={str(API_PORT): 8443}))  # fmt: skip
         for name, service in self.app.services.items():
             ip = str(IPv4Address(self.service_ip[name]))
             if service.kind == "external":
-                lines.append(_line(ts, "external", name, ip))
+                lines.append(line_of(ts, "external", name, ip))
                 continue
             ports = {str(service.port): service.target_port} | {str(port): port for port in self._more_ports(name)}
             node_ports = {str(service.node_port): service.target_port} if service.node_port else {}
-            lines.append(_line(ts, "service", name, ip, namespace=self.app.namespace, workload=name,
+            lines.append(line_of(ts, "service", name, ip, namespace=self.app.namespace, workload=name,
                                selector={"app": name}, ports=ports, node_ports=node_ports))  # fmt: skip
-        lines.append(_line(ts, "external", CLIENTS, addresses.clients))
-        lines.append(_line(ts, "external", RESOLVER, addresses.resolver))
+        lines.append(line_of(ts, "external", CLIENTS, addresses.clients))
+        lines.append(line_of(ts, "external", RESOLVER, addresses.resolver))
         return lines
-
-
-def _line(ts: int, kind: str, name: str, ip: str, **more: Any) -> dict[str, Any]:
-    empty = {"namespace": "", "workload": "", "labels": {}, "selector": {}, "node": "", "ports": {}, "node_ports": {}}
-    return {"ts": ts, "event": "added", "kind": kind, "name": name, "ip": ip, **empty, **more}
-
-
-def _pod_line(ts: int, pod: Pod) -> dict[str, Any]:
-    return _line(ts, "pod", pod.name, str(IPv4Address(pod.ip)), namespace=pod.namespace, workload=pod.service,
-                 labels={"app": pod.service}, node=NODE)  # fmt: skip

@@ -37,7 +37,7 @@ class Leak:
         self._recording, self._end_ns = order.name, (order.start_s + order.duration_s) * NS_PER_S
         channels, player, *own = seed.spawn(2 + len(incidents))
         names = Names(layout, messages)
-        builder = Channels(layout, names, np.random.default_rng(channels))
+        builder = Channels(layout, names, np.random.default_rng(channels), moves=True)
         self._player = Player(layout, names, player)
         dns = spec.exfiltration.dns
         self._acts: list[Relay | Tunnel] = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimir.capture.batch import ACK
+from mimir.capture.batch import ACK, FIN, RST, SYN
 from mimir.cluster.simulated.segments import IN_TURN_NS, close_connection, emit, open_connection, send
 from mimir.cluster.simulated.tables import (
     ASKED,
@@ -13,6 +13,7 @@ from mimir.cluster.simulated.tables import (
     DELAY,
     DONE,
     DURATION,
+    FOREVER_NS,
     KEPT,
     LAST,
     NO_LOSS,
@@ -36,12 +37,41 @@ from mimir.load.draws import State, below, between, lognormal
 
 _PORTS, _FIRST_PORT = 28_232, 32_768  # Linux' ephemeral ports
 LEAST_TURN_NS = 20_000  # no server answers faster
+_REFUSED_NS = 60_000  # until the node says that nobody serves
+_AHEAD_NS = 10_000_000_000  # so long before a pod goes, what `moves` goes elsewhere
 
 
 @kernel
-def _new(c: Record, ch: Channel, row: int, pin: int, ports: Ints, tcp: Transport, random: State) -> None:
+def _serving(ch: Channel, ts: int, random: State) -> int:
+    """One of the server rows that are ready at a time, or -1."""
+    ready = 0
+    for s in range(len(ch.server_ip)):
+        if ch.server_ready[s] <= ts and ts < ch.server_leave[s]:
+            ready += 1
+    if ready == 0:
+        return -1
+    left = below(random, ready)
+    for s in range(len(ch.server_ip)):
+        if ch.server_ready[s] <= ts and ts < ch.server_leave[s]:
+            if left == 0:
+                return s
+            left -= 1
+    return -1
+
+
+@kernel
+def _instead(since: Ints, until: Ints, number: int, ts: int) -> int:
+    """`number` if it is there at a time and stays, else the next one that is."""
+    for k in range(len(since)):
+        other = (number + k) % len(since)
+        if since[other] <= ts and ts + _AHEAD_NS < until[other]:
+            return other
+    return number
+
+
+@kernel
+def _new(c: Record, ch: Channel, row: int, server: int, ports: Ints, tcp: Transport, random: State) -> None:
     """Fill a connection record: addresses at both places, sequence numbers, delays."""
-    server = pin if pin >= 0 else below(random, len(ch.server_ip))
     ports[row] = (ports[row] + 1 + below(random, 3)) % _PORTS
     port = _FIRST_PORT + ports[row]
     c.a_src, c.a_sport = ch.client_ip[row], port
@@ -80,7 +110,63 @@ def _end(out: Rows, used: int, c: Record, client: bool, ts: int) -> int:
 
 
 @kernel
-def _pick(out: Rows, used: int, pool: Rows, ch: Channel, ts: int, owner: int) -> tuple[int, int]:
+def _over(ch: Channel, row: int, c: Record) -> tuple[int, bool]:
+    """When a connection ends if nothing more is asked, and whether its client ends it: idle, or a pod leaves."""
+    at = c.free + ch.idle_ns if ch.idle_ns > 0 else FOREVER_NS
+    client = ch.client_closes == 1
+    if max(ch.server_leave[c.server], c.free) < at:
+        at, client = max(ch.server_leave[c.server], c.free), False
+    if max(ch.client_gone[row], c.free) < at:
+        at, client = max(ch.client_gone[row], c.free), True
+    return at, client
+
+
+@kernel
+def _cut(out: Rows, first: int, used: int, c: Record, client: bool, gone_ns: int, before: tuple[int, int]) -> int:
+    """An end is gone in the middle of an exchange (rows from `first` on): its RST is the last packet there is.
+
+    `before` are the sequence numbers of both ends when the exchange began.
+    """
+    kept, sent, heard = first, before[0] if client else before[1], before[1] if client else before[0]
+    for i in range(first, used):
+        p = out[i]
+        if p.ts >= gone_ns:
+            continue
+        by_client = (p.src == c.a_src or p.src == c.b_src) and p.sport == c.a_sport
+        after = (int(p.seq) + int(p.payload) + (1 if p.flags & (SYN | FIN) else 0)) & 0xFFFFFFFF
+        if by_client == client:
+            sent = after
+        elif p.ifindex == (c.a_if if client else c.b_if):
+            heard = after
+        out[kept] = out[i]
+        kept += 1
+    c.client_seq, c.server_seq = (sent, heard) if client else (heard, sent)
+    c.client_last = c.server_last = gone_ns - 1
+    if kept > first or c.exchanges > 1:
+        kept, _ = emit(out, kept, c, client, gone_ns, RST | ACK, 0, NO_LOSS)
+    c.live = 0
+    return kept
+
+
+@kernel
+def _refuse(out: Rows, used: int, c: Record, ts: int) -> int:
+    """Nobody serves: the node answers the SYN with RST; nothing is seen beside a server."""
+    c.b_if, c.hop, c.server_seq = -1, 0, 0
+    used, _ = emit(out, used, c, True, ts, SYN, 0, NO_LOSS)
+    used, _ = emit(out, used, c, False, ts + _REFUSED_NS, RST | ACK, 0, NO_LOSS)
+    c.live = 0
+    return used
+
+
+@kernel
+def _drop(call: Ints, ts: int) -> None:
+    """A call that nobody makes or nobody serves: no time passes, no server."""
+    call[ASKED] = call[REPLIED] = call[DONE] = ts
+    call[DELAY], call[SERVER] = 0, -1
+
+
+@kernel
+def _pick(out: Rows, used: int, pool: Rows, ch: Channel, row: int, ts: int, owner: int) -> tuple[int, int]:
     """The free connection used last, or -1 - (an empty place), or -1 - len(pool) when all are busy. Closes old ones.
 
     Where each caller has a connection of its own, it is the one of `owner`.
@@ -88,8 +174,10 @@ def _pick(out: Rows, used: int, pool: Rows, ch: Channel, ts: int, owner: int) ->
     best, room = -1, len(pool)
     for k in range(len(pool)):
         c = pool[k]
-        if c.live and ch.idle_ns > 0 and c.free + ch.idle_ns <= ts:
-            used = _end(out, used, c, ch.client_closes == 1, c.free + ch.idle_ns)
+        if c.live:
+            end_ns, by_client = _over(ch, row, c)
+            if end_ns <= ts or ch.server_leave[c.server] <= ts:
+                used = _end(out, used, c, by_client, end_ns)
         if not c.live:
             room = min(room, k)
         elif ch.policy == CALLER:
@@ -165,26 +253,43 @@ def play(
     spare = np.zeros(1, dtype=pools.dtype)
     for i in order:
         call = calls[i]
-        row, ts = call[CLIENT], call[START]
+        row, ts, pin = call[CLIENT], call[START], call[PIN]
+        if ch.moves:
+            row = _instead(ch.client_from, ch.client_gone, row, ts)
+            pin = _instead(ch.server_ready, ch.server_leave, pin, ts) if pin >= 0 else pin
+        if row < 0 or ts < ch.client_from[row] or ch.client_gone[row] <= ts or (pin >= 0 and ch.server_gone[pin] <= ts):
+            _drop(call, ts)
+            continue
         place = -1 - pools.shape[1]
         if ch.policy >= KEPT:
-            used, place = _pick(out, used, pools[row], ch, ts, call[PARENT])
+            used, place = _pick(out, used, pools[row], ch, row, ts, call[PARENT])
         passing = place == -1 - pools.shape[1]
         c = spare[0] if passing else pools[row, place if place >= 0 else -1 - place]
+        first = used
         if place < 0:
             if ch.name >= 0 and known[row] <= ts:
                 lookups[looked, 0], lookups[looked, 1] = ts, row
                 looked += 1
                 known[row] = ts + ch.name_cache_ns
                 ts += ch.name_wait_ns
-            _new(c, ch, row, call[PIN], ports, tcp, random)
+            server = pin if pin >= 0 else _serving(ch, ts, random)
+            _new(c, ch, row, max(server, 0), ports, tcp, random)
+            if server < 0:
+                used = _refuse(out, used, c, ts)
+                _drop(call, ts)
+                continue
             c.owner = call[PARENT]
+            before = (int(c.client_seq), int(c.server_seq))
             used, ts = open_connection(out, used, c, ts)
         else:
             ts = max(ts, c.free)
             used = _acknowledge(out, used, c, ts)
+            before = (int(c.client_seq), int(c.server_seq))
         used = _exchange(out, used, c, call, ts, ch, tcp, random)
-        if passing or call[LAST]:
+        gone_ns = min(ch.client_gone[row], ch.server_gone[c.server])
+        if c.free >= gone_ns:
+            used = _cut(out, first, used, c, ch.client_gone[row] == gone_ns, gone_ns, before)
+        elif passing or call[LAST]:
             by_client = ch.client_closes == 1 or call[LAST] == 1
             at = c.free if by_client else max(c.server_last + IN_TURN_NS, call[DONE] - c.hop + IN_TURN_NS)
             used = _end(out, used, c, by_client, at)
@@ -199,8 +304,9 @@ def sweep(out: Rows, used: int, ch: Channel, pools: Rows, until_ns: int) -> int:
             c = pools[row, k]
             if not c.live:
                 continue
-            if ch.idle_ns > 0 and c.free + ch.idle_ns < until_ns:
-                used = _end(out, used, c, ch.client_closes == 1, c.free + ch.idle_ns)
+            end_ns, by_client = _over(ch, row, c)
+            if end_ns < until_ns:
+                used = _end(out, used, c, by_client, end_ns)
             elif c.free < until_ns:
                 used = _acknowledge(out, used, c, until_ns)
     return used

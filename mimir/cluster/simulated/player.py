@@ -28,7 +28,9 @@ class Player:
         packets, dns = seed.spawn(2)
         self._tcp, self._names = transport_of(layout.cluster.transport), names
         self._random, self._dns_random = state_of(packets), state_of(dns)
-        self._resolver = resolve.resolver_of(layout)
+        self._roster, self._layout = layout.roster, layout
+        self._renew()
+        self._roster.follow(self._renew)
         self._cached = np.zeros((0, 0), dtype=np.int64)
         self._pieces: list[Rows] = []
         self._lookups: list[Ints] = []
@@ -59,12 +61,14 @@ class Player:
         """Play these and the look-ups of opened connections; returns when each of `lookups` left the node (0: never)."""
         everything = np.concatenate([lookups, *self._lookups])
         self._lookups = []
+        there = everything[:, AT] < self._gone[everything[:, POD]]
         order = np.argsort(everything[:, AT], kind="stable")
+        order = order[there[order]]
         if self._cached.shape[1] < self._names.outside:
             self._cached = np.zeros((len(self._resolver.servers), self._names.outside), dtype=np.int64)
         left = np.zeros(len(order), dtype=np.int64)
         questions = self._names.questions()
-        asked = np.diff(questions.first)[everything[:, NAME]]
+        asked = np.diff(questions.first)[everything[order, NAME]]
         out = frames.empty(_PER_QUESTION * int(asked.sum()))
         sizes = np.array([len(message) for message in self._names.messages])
         used = resolve.resolve(
@@ -79,9 +83,13 @@ class Player:
             left,
         )
         self._pieces.append(out[:used].copy())
-        back = np.empty_like(left)
+        back = np.zeros(len(everything), dtype=np.int64)
         back[order] = left
         return back[: len(lookups)]
+
+    def _renew(self) -> None:
+        self._resolver = resolve.resolver_of(self._layout)
+        self._gone = self._roster.times(list(range(len(self._roster.lives))), "gone_ns")
 
     def take(self) -> list[Rows]:
         """All packets since the last call."""

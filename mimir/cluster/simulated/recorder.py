@@ -10,11 +10,14 @@ import numpy as np
 from mimir.capture.writer import PcapWriter
 from mimir.cluster.base import Progress, Recording, RecordingOrder
 from mimir.cluster.simulated import frames
+from mimir.cluster.simulated.happenings import benign_entries
 from mimir.cluster.simulated.layout import Layout
 from mimir.cluster.simulated.leak import Leak
+from mimir.cluster.simulated.roster import pod_line
 from mimir.cluster.simulated.tables import Rows
 from mimir.cluster.simulated.traffic import Traffic
-from mimir.exfiltration.ledger import write_ledger
+from mimir.cluster.simulated.world import World
+from mimir.exfiltration.ledger import BENIGN, LedgerEntry, write_ledger
 from mimir.files import write_jsonl
 from mimir.spec import Spec
 from mimir.spec.cluster import SimulatedSpec
@@ -28,7 +31,8 @@ def record(spec: Spec, order: RecordingOrder, progress: Progress) -> Recording:
     layout = Layout(spec.app, spec.cluster)
     start_ns, end_ns = order.start_s * NS_PER_S, (order.start_s + order.duration_s) * NS_PER_S
     benign, leaking = np.random.SeedSequence(order.entropy).spawn(2)
-    traffic = Traffic(layout, spec.load, start_ns, benign)
+    world = World(spec, layout, order)
+    traffic = Traffic(layout, spec.load, start_ns, benign, world)
     leak = Leak(spec, layout, order, traffic.messages, leaking) if order.leaking else None
     capture = order.folder / "capture" / f"{order.name}.pcap"
     capture.parent.mkdir(parents=True, exist_ok=True)
@@ -44,9 +48,11 @@ def record(spec: Spec, order: RecordingOrder, progress: Progress) -> Recording:
             progress((until_ns - start_ns) / NS_PER_S, packets)
         counts = writer.close()
     folder = order.folder
-    write_jsonl(folder / "entities.jsonl", layout.entities(order.start_s))
-    write_ledger(folder / "truth.jsonl", leak.ledger() if leak else [])
-    write_jsonl(folder / "timeline.jsonl", _timeline(order, traffic, leak))
+    changes = [pod_line(ts / NS_PER_S, life.pod, event) for ts, event, life in layout.roster.events(end_ns)]
+    write_jsonl(folder / "entities.jsonl", [*layout.entities(order.start_s), *changes])
+    entries = [*(leak.ledger() if leak else []), *benign_entries(world.happened, order)]
+    write_ledger(folder / "truth.jsonl", entries)
+    write_jsonl(folder / "timeline.jsonl", _timeline(order, traffic, entries))
     facts = {"packets": counts.packets, "bytes": counts.bytes, "sha256": counts.sha256, "dropped": 0}
     entities, timeline, truth = (folder / f"{name}.jsonl" for name in ("entities", "timeline", "truth"))
     return Recording((capture,), entities, timeline, truth, facts)
@@ -59,13 +65,14 @@ def _split(pieces: list[Rows], begin_ns: int, until_ns: int) -> tuple[Rows, Rows
     return frames.in_order(rows[~later], begin_ns), rows[later]
 
 
-def _timeline(order: RecordingOrder, traffic: Traffic, leak: Leak | None) -> list[dict[str, Any]]:
+def _timeline(order: RecordingOrder, traffic: Traffic, entries: list[LedgerEntry]) -> list[dict[str, Any]]:
     end_s = order.start_s + order.duration_s
     events: list[dict[str, Any]] = [{"ts": order.start_s, "event": "recording_started"}]
     events += [{"ts": ts, "event": "users", "users": users} for ts, users in _steps(order, traffic)]
-    for entry in leak.ledger() if leak else []:
-        events.append({"ts": entry.start, "event": "incident_started", "incident": entry.incident})
-        events.append({"ts": entry.end, "event": "incident_ended", "incident": entry.incident})
+    for entry in entries:
+        what = "trigger" if entry.path_class.startswith(BENIGN) else "incident"
+        events.append({"ts": entry.start, "event": f"{what}_started", what: entry.incident})
+        events.append({"ts": entry.end, "event": f"{what}_ended", what: entry.incident})
     events.append({"ts": end_s, "event": "recording_ended"})
     events.sort(key=lambda event: float(event["ts"]))
     return [{**event, "recording": order.name} for event in events]

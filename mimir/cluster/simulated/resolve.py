@@ -45,9 +45,9 @@ def resolver_of(layout: Layout) -> Resolver:
     """The DNS service of a layout."""
     dns, transport = layout.cluster.dns, layout.cluster.transport
     return Resolver(
-        pod_ip=np.array([p.ip for p in layout.pods]),
-        pod_if=np.array([p.ifindex for p in layout.pods]),
-        servers=np.array([i for i, p in enumerate(layout.pods) if p.service == KUBE_DNS]),
+        pod_ip=np.array([life.pod.ip for life in layout.roster.lives]),
+        pod_if=np.array([life.pod.ifindex for life in layout.roster.lives]),
+        servers=np.array(layout.roster.of(KUBE_DNS)),
         service_ip=layout.number("dns_service"),
         node_ip=layout.number("node"),
         outside_ip=layout.number("resolver"),

@@ -34,6 +34,9 @@ CONNECTION = np.dtype(
     ]
 )  # fmt: skip
 
+#: a time that never comes
+FOREVER_NS = 1 << 62
+
 #: where a lost segment is lost: nowhere, between the two places, beyond both
 NO_LOSS, LOST_BETWEEN, LOST_BEYOND = 0, 1, 2
 
@@ -94,6 +97,12 @@ class Channel(NamedTuple):
     name: int  # DNS name clients look up before they connect, or -1
     name_cache_ns: int
     name_wait_ns: int
+    client_from: Ints  # ns, a time a client row and a server row: pods that come and go (see roster.Life)
+    client_gone: Ints
+    server_ready: Ints
+    server_leave: Ints
+    server_gone: Ints
+    moves: int  # 1: where the pod that should call or be called is gone, another one of its service does it
 
 
 def new_calls(count: int) -> Ints:

@@ -8,7 +8,7 @@ from mimir.apps.calls import CallTrees, compile_calls
 from mimir.apps.graph import ANY, Turn, depths, play_order
 from mimir.cluster.simulated import expand
 from mimir.cluster.simulated.background import Background
-from mimir.cluster.simulated.channels import Channels
+from mimir.cluster.simulated.channels import Channels, Line
 from mimir.cluster.simulated.expand import Content
 from mimir.cluster.simulated.layout import Layout
 from mimir.cluster.simulated.names import Names
@@ -29,6 +29,7 @@ from mimir.cluster.simulated.tables import (
     Rows,
     new_calls,
 )  # fmt: skip
+from mimir.cluster.simulated.world import World
 from mimir.load.draws import state_of
 from mimir.load.population import Population
 from mimir.spec.app import OUTSIDE
@@ -38,9 +39,13 @@ from mimir.spec.load import LoadSpec
 class Traffic:
     """`slice(until_ns)` gives the packets of everything that begins before `until_ns` and was not given yet."""
 
-    def __init__(self, layout: Layout, load: LoadSpec, start_ns: int, seed: np.random.SeedSequence):
+    def __init__(
+        self, layout: Layout, load: LoadSpec, start_ns: int, seed: np.random.SeedSequence, world: World | None = None
+    ):
+        """`world` makes pods come and go; without it they stay as they are."""
         users, calls, content, channels, background, player, peers = seed.spawn(7)
         app = layout.app
+        self._world = world
         self.layout, self._now_ns, self.day_s = layout, start_ns, load.day_s
         self._trees: CallTrees = compile_calls(app)
         self._model = expand.model_of(self._trees)
@@ -68,6 +73,8 @@ class Traffic:
     def slice(self, until_ns: int) -> list[Rows]:
         """Packets, in pieces, unordered; some lie after `until_ns`, none before the last slice's end."""
         calls = self._expand(until_ns)
+        if self._world:
+            self._world.advance(until_ns, calls, self._trees)
         for turn in self._turns:
             self._play_turn(turn, calls)
         for group in self._groups:
@@ -111,7 +118,8 @@ class Traffic:
             calls[inner, START] += calls[parent, DELAY]
             served_by = np.array(list(app.services).index(app.edges[turn.edge].client))
             own = self._trees.service[calls[parent, ENDPOINT]] == served_by
-            consumers = self._content_random.integers(0, len(line.channel.client_ip), len(inner))
+            there = _there(line, calls[inner, START])
+            consumers = there[self._content_random.integers(0, len(there), len(inner))]
             calls[inner, CLIENT] = np.where(own, calls[parent, SERVER], consumers)
         rows = rows[np.argsort(calls[rows, START], kind="stable")]
         if line.channel.policy == CALLER:
@@ -143,3 +151,10 @@ class Traffic:
             np.add.at(total, callers, share * (usual[self._trees.target] + 0.001))
             usual = total
         return usual[self._entry]
+
+
+def _there(line: Line, start_ns: Ints) -> Ints:
+    """Client rows of a line that are there all the time calls start; all, should there be none."""
+    channel = line.channel
+    there = np.flatnonzero((channel.client_from <= start_ns.min()) & (channel.client_gone > start_ns.max()))
+    return there if len(there) else np.arange(len(channel.client_ip))
