@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mimir.apps.check import check_application
 from mimir.apps.graph import allowed_edges
 from mimir.cluster.simulated.check import check_cluster
 from mimir.errors import Problem
 from mimir.exfiltration.validate import problems as leak_problems
-from mimir.load.profile import check_load
+from mimir.load.profile import check_load, users_at
 from mimir.spec import Spec
 
 
@@ -18,5 +20,7 @@ def workload_problems(spec: Spec) -> list[Problem]:
         found += check_cluster(spec.cluster, spec.app)
     if found:
         return found
-    leak = leak_problems(spec.exfiltration, list(spec.app.services), allowed_edges(spec.app), spec.recording_s("test"))
-    return [*check_load(spec.load, spec.app), *leak]
+    load = check_load(spec.load, spec.app)
+    activity = None if load else partial(users_at, spec.load)
+    services, edges = list(spec.app.services), allowed_edges(spec.app)
+    return [*load, *leak_problems(spec.exfiltration, services, edges, spec.recording_s("test"), activity)]

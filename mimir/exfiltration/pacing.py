@@ -98,3 +98,15 @@ def shape_problem(spec: ExfiltrationSpec) -> Problem | None:
     if spec.pacing == "adaptive" and not 0 < shape.sigmas < float("inf"):
         return Problem("exfiltration.shape.sigmas", f"must be > 0 (got {shape.sigmas:g})", "> 0, e.g. 1", where)
     return None
+
+
+def night_problem(spec: ExfiltrationSpec, duration_s: float, activity: Activity) -> Problem | None:
+    """What keeps a night leak from finding a night in a recording of `duration_s`, if anything."""
+    if spec.pacing != "night":
+        return None
+    least, level = float(activity(np.arange(0.0, duration_s, 1.0)).min()), night_level(spec.shape, activity)
+    if least <= level:
+        return None
+    got = f"is night, but the test recording never has fewer than {least:.0f} users (it is night at {level:.0f})"
+    hint = "choose load=normal, a longer test recording, or a larger exfiltration.shape.night_users_share"
+    return Problem("exfiltration.pacing", got, "a load with low hours", hint)

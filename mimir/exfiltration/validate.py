@@ -10,7 +10,7 @@ from mimir.errors import Problem
 from mimir.exfiltration.baseline import needs_baseline
 from mimir.exfiltration.channels.dns_tunnel import SHORTEST_LABEL, name_capacity
 from mimir.exfiltration.dns_messages import LABEL_BYTES, NAME_BYTES
-from mimir.exfiltration.pacing import shape_problem
+from mimir.exfiltration.pacing import Activity, night_problem, shape_problem
 from mimir.exfiltration.paths import OUTSIDE, RESOLVERS, Carriage, carriages, leak_paths, resolved_paths
 from mimir.exfiltration.plan import fit_problem, rate_problem
 from mimir.spec.exfiltration import DnsTunnelSpec, ExfiltrationSpec, PathClass
@@ -21,12 +21,16 @@ _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-
 
 
 def problems(
-    spec: ExfiltrationSpec, services: Collection[str], allowed_edges: Edges, duration_s: float | None = None
+    spec: ExfiltrationSpec,
+    services: Collection[str],
+    allowed_edges: Edges,
+    duration_s: float | None = None,
+    activity: Activity | None = None,
 ) -> list[Problem]:
     """Problems of a scenario; empty when it can be acted out.
 
     `allowed_edges` are (client, server) names, `outside` being the world. `duration_s` is the length of the test
-    recording; None leaves out the check that the incidents fit. The resolver need be neither a service nor an edge.
+    recording; None leaves out the check that the incidents fit. `activity` is its load; None leaves out the check for a night. The resolver need be neither a service nor an edge.
     """
     if spec.channel == "none":
         return list(_none(spec))
@@ -38,6 +42,8 @@ def problems(
         found.append(pacing)
     elif duration_s is not None and not any(_schedule(spec)) and (misfit := fit_problem(spec, duration_s)):
         found.append(misfit)
+    elif duration_s is not None and activity is not None and not any(_schedule(spec)):
+        found += filter(None, [night_problem(spec, duration_s, activity)])
     return found
 
 

@@ -147,3 +147,11 @@ def test_each_wrong_value_is_named(changes: dict[str, Any], where: str) -> None:
 def test_a_relative_leak_needs_an_edge_with_traffic() -> None:
     found = problems(scenario("direct", rate_share_of_edge=0.01), SERVICES, EDGES, 7200)
     assert [problem.where for problem in found] == ["exfiltration.rate_share_of_edge"]
+
+
+def test_night_needs_a_load_with_low_hours() -> None:
+    spec = scenario("relay_chain", pacing="night")
+    assert problems(spec, SERVICES, EDGES, 7200, users) == []
+    (found,) = problems(spec, SERVICES, EDGES, 7200, lambda at: np.full_like(at, 50.0))
+    assert found.where == "exfiltration.pacing"
+    assert "never has fewer than 50 users" in str(found)
