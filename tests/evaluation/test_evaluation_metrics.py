@@ -27,6 +27,7 @@ def test_schema() -> None:
     got = make_metrics(scores, [make_incident()], make_alerts(scores, PATH))
     assert set(got) == {
         "schema", "primary_window_s", "alerts_per_day", "confidence", "windows", "incidents", "curves", "cost",
+        "benign_triggers",
     }  # fmt: skip
     part = got["windows"]["60"]
     assert set(part["overall"]) == set(MEASURES) >= DOCUMENTED

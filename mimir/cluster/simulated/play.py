@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimir.capture.batch import ACK, FIN, RST, SYN
+from mimir.capture.batch import ACK
+from mimir.cluster.simulated.lives import cut, drop, instead, over, refuse, serving
 from mimir.cluster.simulated.segments import IN_TURN_NS, close_connection, emit, open_connection, send
 from mimir.cluster.simulated.tables import (
     ASKED,
@@ -13,7 +14,6 @@ from mimir.cluster.simulated.tables import (
     DELAY,
     DONE,
     DURATION,
-    FOREVER_NS,
     KEPT,
     LAST,
     NO_LOSS,
@@ -37,36 +37,6 @@ from mimir.load.draws import State, below, between, lognormal
 
 _PORTS, _FIRST_PORT = 28_232, 32_768  # Linux' ephemeral ports
 LEAST_TURN_NS = 20_000  # no server answers faster
-_REFUSED_NS = 60_000  # until the node says that nobody serves
-_AHEAD_NS = 10_000_000_000  # so long before a pod goes, what `moves` goes elsewhere
-
-
-@kernel
-def _serving(ch: Channel, ts: int, random: State) -> int:
-    """One of the server rows that are ready at a time, or -1."""
-    ready = 0
-    for s in range(len(ch.server_ip)):
-        if ch.server_ready[s] <= ts and ts < ch.server_leave[s]:
-            ready += 1
-    if ready == 0:
-        return -1
-    left = below(random, ready)
-    for s in range(len(ch.server_ip)):
-        if ch.server_ready[s] <= ts and ts < ch.server_leave[s]:
-            if left == 0:
-                return s
-            left -= 1
-    return -1
-
-
-@kernel
-def _instead(since: Ints, until: Ints, number: int, ts: int) -> int:
-    """`number` if it is there at a time and stays, else the next one that is."""
-    for k in range(len(since)):
-        other = (number + k) % len(since)
-        if since[other] <= ts and ts + _AHEAD_NS < until[other]:
-            return other
-    return number
 
 
 @kernel
@@ -110,62 +80,6 @@ def _end(out: Rows, used: int, c: Record, client: bool, ts: int) -> int:
 
 
 @kernel
-def _over(ch: Channel, row: int, c: Record) -> tuple[int, bool]:
-    """When a connection ends if nothing more is asked, and whether its client ends it: idle, or a pod leaves."""
-    at = c.free + ch.idle_ns if ch.idle_ns > 0 else FOREVER_NS
-    client = ch.client_closes == 1
-    if max(ch.server_leave[c.server], c.free) < at:
-        at, client = max(ch.server_leave[c.server], c.free), False
-    if max(ch.client_gone[row], c.free) < at:
-        at, client = max(ch.client_gone[row], c.free), True
-    return at, client
-
-
-@kernel
-def _cut(out: Rows, first: int, used: int, c: Record, client: bool, gone_ns: int, before: tuple[int, int]) -> int:
-    """An end is gone in the middle of an exchange (rows from `first` on): its RST is the last packet there is.
-
-    `before` are the sequence numbers of both ends when the exchange began.
-    """
-    kept, sent, heard = first, before[0] if client else before[1], before[1] if client else before[0]
-    for i in range(first, used):
-        p = out[i]
-        if p.ts >= gone_ns:
-            continue
-        by_client = (p.src == c.a_src or p.src == c.b_src) and p.sport == c.a_sport
-        after = (int(p.seq) + int(p.payload) + (1 if p.flags & (SYN | FIN) else 0)) & 0xFFFFFFFF
-        if by_client == client:
-            sent = after
-        elif p.ifindex == (c.a_if if client else c.b_if):
-            heard = after
-        out[kept] = out[i]
-        kept += 1
-    c.client_seq, c.server_seq = (sent, heard) if client else (heard, sent)
-    c.client_last = c.server_last = gone_ns - 1
-    if kept > first or c.exchanges > 1:
-        kept, _ = emit(out, kept, c, client, gone_ns, RST | ACK, 0, NO_LOSS)
-    c.live = 0
-    return kept
-
-
-@kernel
-def _refuse(out: Rows, used: int, c: Record, ts: int) -> int:
-    """Nobody serves: the node answers the SYN with RST; nothing is seen beside a server."""
-    c.b_if, c.hop, c.server_seq = -1, 0, 0
-    used, _ = emit(out, used, c, True, ts, SYN, 0, NO_LOSS)
-    used, _ = emit(out, used, c, False, ts + _REFUSED_NS, RST | ACK, 0, NO_LOSS)
-    c.live = 0
-    return used
-
-
-@kernel
-def _drop(call: Ints, ts: int) -> None:
-    """A call that nobody makes or nobody serves: no time passes, no server."""
-    call[ASKED] = call[REPLIED] = call[DONE] = ts
-    call[DELAY], call[SERVER] = 0, -1
-
-
-@kernel
 def _pick(out: Rows, used: int, pool: Rows, ch: Channel, row: int, ts: int, owner: int) -> tuple[int, int]:
     """The free connection used last, or -1 - (an empty place), or -1 - len(pool) when all are busy. Closes old ones.
 
@@ -175,7 +89,7 @@ def _pick(out: Rows, used: int, pool: Rows, ch: Channel, row: int, ts: int, owne
     for k in range(len(pool)):
         c = pool[k]
         if c.live:
-            end_ns, by_client = _over(ch, row, c)
+            end_ns, by_client = over(ch, row, c)
             if end_ns <= ts or ch.server_leave[c.server] <= ts:
                 used = _end(out, used, c, by_client, end_ns)
         if not c.live:
@@ -255,10 +169,10 @@ def play(
         call = calls[i]
         row, ts, pin = call[CLIENT], call[START], call[PIN]
         if ch.moves:
-            row = _instead(ch.client_from, ch.client_gone, row, ts)
-            pin = _instead(ch.server_ready, ch.server_leave, pin, ts) if pin >= 0 else pin
+            row = instead(ch.client_from, ch.client_gone, row, ts)
+            pin = instead(ch.server_ready, ch.server_leave, pin, ts) if pin >= 0 else pin
         if row < 0 or ts < ch.client_from[row] or ch.client_gone[row] <= ts or (pin >= 0 and ch.server_gone[pin] <= ts):
-            _drop(call, ts)
+            drop(call, ts)
             continue
         place = -1 - pools.shape[1]
         if ch.policy >= KEPT:
@@ -272,11 +186,11 @@ def play(
                 looked += 1
                 known[row] = ts + ch.name_cache_ns
                 ts += ch.name_wait_ns
-            server = pin if pin >= 0 else _serving(ch, ts, random)
+            server = pin if pin >= 0 else serving(ch, ts, random)
             _new(c, ch, row, max(server, 0), ports, tcp, random)
             if server < 0:
-                used = _refuse(out, used, c, ts)
-                _drop(call, ts)
+                used = refuse(out, used, c, ts)
+                drop(call, ts)
                 continue
             c.owner = call[PARENT]
             before = (int(c.client_seq), int(c.server_seq))
@@ -288,7 +202,7 @@ def play(
         used = _exchange(out, used, c, call, ts, ch, tcp, random)
         gone_ns = min(ch.client_gone[row], ch.server_gone[c.server])
         if c.free >= gone_ns:
-            used = _cut(out, first, used, c, ch.client_gone[row] == gone_ns, gone_ns, before)
+            used = cut(out, first, used, c, ch.client_gone[row] == gone_ns, gone_ns, before)
         elif passing or call[LAST]:
             by_client = ch.client_closes == 1 or call[LAST] == 1
             at = c.free if by_client else max(c.server_last + IN_TURN_NS, call[DONE] - c.hop + IN_TURN_NS)
@@ -304,7 +218,7 @@ def sweep(out: Rows, used: int, ch: Channel, pools: Rows, until_ns: int) -> int:
             c = pools[row, k]
             if not c.live:
                 continue
-            end_ns, by_client = _over(ch, row, c)
+            end_ns, by_client = over(ch, row, c)
             if end_ns < until_ns:
                 used = _end(out, used, c, by_client, end_ns)
             elif c.free < until_ns:
