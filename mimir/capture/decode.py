@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes
-from mimir.capture.jit import Int, inlined, kernel
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, TRUNCATED_LINK, UNSUPPORTED_LINK, link_layer
 from mimir.capture.network import FIRST_FRAGMENT, LATER_FRAGMENT, WHOLE, Packet, decode_ip
 from mimir.capture.overlay import OVERLAYS, decapsulate, is_overlay
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
 from mimir.capture.pcapng import NO_TIME, next_block
+from mimir.jit import Int, inlined, kernel
 
 #: beside the splitter's statuses: the batch is full
 FULL = 6

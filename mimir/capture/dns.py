@@ -8,7 +8,7 @@ import numpy as np
 
 from mimir.capture.batch import PacketBatch
 from mimir.capture.fields import Bytes, be16
-from mimir.capture.jit import Int, kernel
+from mimir.jit import Int, kernel
 
 HEADER_BYTES = 12
 MAX_NAME_BYTES = 255

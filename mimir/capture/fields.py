@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.capture.jit import U64, Int, inlined
+from mimir.jit import U64, Int, inlined
 
 Bytes = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ PPPoE: RFC 2516; LLC/SNAP: IEEE 802.2, RFC 1042.
 from __future__ import annotations
 
 from mimir.capture.fields import Bytes, be16, be32, byte, le32
-from mimir.capture.jit import Int, inlined, kernel
+from mimir.jit import Int, inlined, kernel
 
 NULL, ETHERNET, RAW_OLD, RAW_BSD, RAW, LOOP, SLL, IPV4, IPV6, SLL2 = 0, 1, 12, 14, 101, 108, 113, 228, 229, 276
 NAMES = {

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mimir.capture.fields import Bytes, be16, be32, be64, byte
-from mimir.capture.jit import Int, inlined, kernel
+from mimir.jit import Int, inlined, kernel
 
 #: what `decode_ip` says about a packet; negative: no row
 WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT = 0, 1, 2

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes, be16, byte
-from mimir.capture.jit import Flag, Int, inlined, kernel
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, NO_ETHERTYPE, unwrap
 from mimir.capture.network import WHOLE, Packet, decode_ip
+from mimir.jit import Flag, Int, inlined, kernel
 
 #: kinds of overlay; indices of `Tally.overlays`
 VXLAN, GENEVE, GRE, IPIP, OVERLAYS = range(5)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.batch import PacketBatch
-from mimir.capture.jit import kernel
+from mimir.jit import kernel
 
 TTL = 64  # IPv4 time to live and IPv6 hop limit
 SYN_WINDOW = 64_240  # advertised in a SYN, where no scaling applies

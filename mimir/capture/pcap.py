@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes, u32
-from mimir.capture.jit import Int, inlined
 from mimir.errors import CaptureError
+from mimir.jit import Int, inlined
 
 HEADER_BYTES = 24
 #: magic number → (ns per unit of the second time field, bytes of a record header)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes, u16, u32
-from mimir.capture.jit import Int, inlined, kernel
 from mimir.capture.pcap import (
     BIG,
     BLOCK,
@@ -27,6 +26,7 @@ from mimir.capture.pcap import (
     UNUSABLE,
 )
 from mimir.errors import CaptureError
+from mimir.jit import Int, inlined, kernel
 
 Order: TypeAlias = Literal["little", "big"]
 SECTION, INTERFACE, PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6

@@ -6,7 +6,6 @@ import numpy as np
 
 from mimir.capture.batch import SYN, TCP, UDP
 from mimir.capture.dns import query_of
-from mimir.capture.jit import U64, Flag, Int, Record, inlined, kernel
 from mimir.flows.hashing import address_number, hash_tuple, known_bits
 from mimir.flows.legs import link
 from mimir.flows.packets import Packets, begins_anew, client_token, sender_is_client, spot
@@ -27,6 +26,7 @@ from mimir.flows.table import (
     Table,
 )
 from mimir.flows.tcp import expired, fresh_payload, update_state
+from mimir.jit import U64, Flag, Int, Record, inlined, kernel
 
 #: packets may come this much out of order without any effect on time-outs
 REORDER_NS = 2_000_000_000

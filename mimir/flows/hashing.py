@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimir.capture.jit import U64, Int, Records, inlined, kernel
 from mimir.flows.table import ADDRESSES, LISTENER, LISTENERS, Table
+from mimir.jit import U64, Int, Records, inlined, kernel
 
 K1, K2, K3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 

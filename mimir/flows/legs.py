@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimir.capture.jit import Flag, Int, inlined, kernel
 from mimir.flows.hashing import hash_endpoint, mix
 from mimir.flows.table import (
     BY_MASQUERADE,
@@ -31,6 +30,7 @@ from mimir.flows.table import (
     SYN_SEEN,
     Table,
 )
+from mimir.jit import Flag, Int, inlined, kernel
 
 LEG_NS = 1_000_000_000
 #: sequence numbers this near belong to one stream when the handshake of one leg was not captured

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.batch import ACK, RST, SYN, TCP, PacketBatch
-from mimir.capture.jit import Flag, Int, Record, inlined
 from mimir.flows.hashing import known_bits
 from mimir.flows.table import LISTENER, SYN_SEEN, Table
+from mimir.jit import Flag, Int, Record, inlined
 
 #: ports from here on are picked by the kernel for clients (net.ipv4.ip_local_port_range)
 EPHEMERAL = 32_768

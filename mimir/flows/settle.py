@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.capture.jit import Flag, Int, inlined, kernel
 from mimir.flows.follow import REORDER_NS, rebuild
 from mimir.flows.hashing import K1, K2, mix
 from mimir.flows.legs import LEG_NS
 from mimir.flows.table import CONNECTIONS, COPY_BYTES, COPY_PACKETS, DEAD, FREE, NOT_A_COPY, ROWS, WATERMARK_NS, Table
 from mimir.flows.tcp import expired
+from mimir.jit import Flag, Int, inlined, kernel
 
 #: in the order of mimir.flows.edges.COUNTERS
 (

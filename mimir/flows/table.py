@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.capture.jit import Records
+from mimir.jit import Records
 
 #: bits of what is known about an address (port 0) or an endpoint
 SERVICE, LISTENER, NODE, NODE_PORT = 1, 2, 4, 8

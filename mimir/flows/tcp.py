@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mimir.capture.batch import ACK, FIN, RST, SYN, TCP
-from mimir.capture.jit import Flag, Int, Record, inlined
 from mimir.flows.hashing import learn
 from mimir.flows.packets import Packets
 from mimir.flows.table import ANSWERED, FIN_A, FIN_B, LISTENER, RESET, SYN_SEEN, Table
+from mimir.jit import Flag, Int, Record, inlined
 
 #: how long a closed connection still takes stray packets, and an unanswered SYN waits
 CLOSED_NS, UNANSWERED_NS = 10_000_000_000, 30_000_000_000

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.load.compiled import kernel
+from mimir.jit import kernel
 
 State: TypeAlias = NDArray[np.uint64]
 
@@ -22,7 +22,7 @@ def state_of(seed: np.random.SeedSequence) -> State:
     return seed.generate_state(1, np.uint64).astype(np.uint64)
 
 
-@kernel
+@kernel(allocates=True)
 def next_word(state: State) -> np.uint64:
     """64 random bits."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -33,32 +33,32 @@ def next_word(state: State) -> np.uint64:
     return word
 
 
-@kernel
+@kernel(allocates=True)
 def uniform(state: State) -> float:
     """A number in [0, 1)."""
     return float(next_word(state) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@kernel
+@kernel(allocates=True)
 def below(state: State, count: int) -> int:
     """A whole number in [0, count)."""
     return int(uniform(state) * count)
 
 
-@kernel
+@kernel(allocates=True)
 def between(state: State, low: float, high: float) -> float:
     """A number in [low, high)."""
     return low + (high - low) * uniform(state)
 
 
-@kernel
+@kernel(allocates=True)
 def normal(state: State) -> float:
     """A standard normal number (Box and Muller 1958)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))
     return radius * math.cos(2.0 * math.pi * uniform(state))
 
 
-@kernel
+@kernel(allocates=True)
 def lognormal(state: State, log_median: float, sigma: float) -> float:
     """exp(log_median + sigma z); no draw is spent when sigma is 0."""
     if sigma == 0.0:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.load.compiled import kernel
+from mimir.jit import kernel
 from mimir.load.draws import State, below, between, normal, uniform
 from mimir.units import NS_PER_S
 
@@ -26,7 +26,7 @@ TICK_NS = NS_PER_S  # how often the number of users is compared with the one wan
 DRIFT_TICKS = 60  # the pace drifts once a minute
 
 
-@kernel
+@kernel(allocates=True)
 def _choose(cumulative: Floats, random: State) -> int:
     x = uniform(random) * cumulative[-1]
     for i in range(len(cumulative)):
@@ -35,7 +35,7 @@ def _choose(cumulative: Floats, random: State) -> int:
     return len(cumulative) - 1
 
 
-@kernel
+@kernel(allocates=True)
 def _seek(step: int, stop: int, steps: Steps, random: State) -> int:
     """The next step from `step` on that is really done, or ENDED."""
     _, _, request, leave, jump = steps
@@ -49,7 +49,7 @@ def _seek(step: int, stop: int, steps: Steps, random: State) -> int:
     return ENDED
 
 
-@kernel
+@kernel(allocates=True)
 def _start(user: Ints, at_ns: int, steps: Steps, weights: Floats, pause: Floats, pace: float, random: State) -> None:
     """Begin a behaviour; one whose steps are all left out costs its pause and another is begun."""
     first, wait = steps[0], steps[1]
@@ -64,7 +64,7 @@ def _start(user: Ints, at_ns: int, steps: Steps, weights: Floats, pause: Floats,
     user[STOP] = first[behaviour + 1]
 
 
-@kernel
+@kernel(allocates=True)
 def settle(users: Ints, count: int, start_ns: int, steps: Steps, occupied: Floats, random: State) -> None:
     """Put `count` users into the middle of what they do: behaviours weighted by the time they take, at any step."""
     first, wait = steps[0], steps[1]
@@ -79,7 +79,7 @@ def settle(users: Ints, count: int, start_ns: int, steps: Steps, occupied: Float
         users[i, STOP] = stop
 
 
-@kernel
+@kernel(allocates=True)
 def _doubled(rows: Ints) -> Ints:
     """A copy with twice the room (by a loop: assigning a slice costs two seconds of compiling its error message)."""
     out = np.empty((2 * len(rows), rows.shape[1]), dtype=np.int64)
@@ -89,7 +89,7 @@ def _doubled(rows: Ints) -> Ints:
     return out
 
 
-@kernel
+@kernel(allocates=True)
 def walk(
     users: Ints,
     span: tuple[int, int, int],
@@ -135,7 +135,7 @@ def walk(
     return out[:used]
 
 
-@kernel
+@kernel(allocates=True)
 def _act(user: Ints, row: Ints, slot: int, steps: Steps, response: Floats, speed: float, random: State) -> bool:
     """Write the user's request into `row` and move on; true when the behaviour ended (TIME is then its end)."""
     step = user[STEP]

@@ -26,8 +26,8 @@ from mimir.units import DAY_S
 
 RECORDINGS = ("fit", "calibrate", "test")
 EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z: where the simulated clock starts
-RECORD_ROOMS = ("apps", "load", "exfiltration", "cluster", "capture", "spec", "files.py", "units.py")
-EDGE_ROOMS = ("capture", "flows", "spec", "files.py")
+RECORD_ROOMS = ("apps", "load", "exfiltration", "cluster", "capture", "spec", "files.py", "jit.py", "units.py")
+EDGE_ROOMS = ("capture", "flows", "spec", "files.py", "jit.py", "units.py")
 Report = Callable[[str, float, int], None]  # recording, seconds done, packets
 
 

@@ -137,5 +137,5 @@ def test_a_table_that_is_none_is_an_error_for_the_user(tmp_path: Path) -> None:
         capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0),
         cluster=SimpleNamespace(addresses="names.txt", entities=None),
     )
-    with pytest.raises(MimirError, match="names.txt, line 1: needs an address and a name column"):
+    with pytest.raises(MimirError, match=r"names\.txt, line 1: needs an address and a name column"):
         edges_of(cast(Any, spec), tmp_path / "recording", tmp_path)

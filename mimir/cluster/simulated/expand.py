@@ -28,7 +28,7 @@ from mimir.cluster.simulated.tables import (
     Floats,
     Ints,
 )  # fmt: skip
-from mimir.load.compiled import kernel
+from mimir.jit import kernel
 from mimir.load.draws import State, below, between, lognormal, normal, uniform
 
 _MINUTE_NS = 60_000_000_000
@@ -67,14 +67,14 @@ def model_of(trees: CallTrees) -> Model:
     return Model(*(getattr(trees, name) for name in Model._fields))
 
 
-@kernel
+@kernel(allocates=True)
 def _size(log_median: float, sigma: float, common: float, share: float, random: State) -> float:
     if sigma == 0.0:
         return math.exp(log_median)
     return math.exp(log_median + sigma * (math.sqrt(1.0 - share) * normal(random) + math.sqrt(share) * common))
 
 
-@kernel
+@kernel(allocates=True)
 def _fill(row: Ints, at_ns: int, model: Model, collections: Ints, content: Content, random: State) -> None:
     """Own sizes and own time of one call that begins at about `at_ns`."""
     e = row[ENDPOINT]
@@ -89,7 +89,7 @@ def _fill(row: Ints, at_ns: int, model: Model, collections: Ints, content: Conte
         collections[model.inserts[e]] += 1
 
 
-@kernel
+@kernel(allocates=True)
 def _append_children(calls: Ints, i: int, used: int, model: Model, random: State) -> int:
     """Draw which calls call `i` makes and append them; returns the new number of rows."""
     e = calls[i, ENDPOINT]
@@ -106,7 +106,7 @@ def _append_children(calls: Ints, i: int, used: int, model: Model, random: State
     return used
 
 
-@kernel
+@kernel(allocates=True)
 def _stages(calls: Ints, i: int, model: Model, overhead: Ints, begin_ns: int, gap_ns: int) -> tuple[int, int]:
     """Give START to the children of call `i`, whose first stage may begin at `begin_ns`, stages `gap_ns` apart.
 
@@ -129,7 +129,7 @@ def _stages(calls: Ints, i: int, model: Model, overhead: Ints, begin_ns: int, ga
     return over_ns, stages
 
 
-@kernel
+@kernel(allocates=True)
 def _add_up(calls: Ints, i: int, model: Model, overhead: Ints) -> None:
     """Reply and duration of call `i`, those of its children being complete."""
     carried = 0
@@ -140,7 +140,7 @@ def _add_up(calls: Ints, i: int, model: Model, overhead: Ints) -> None:
     calls[i, DURATION] += _stages(calls, i, model, overhead, 0, 0)[0]
 
 
-@kernel
+@kernel(allocates=True)
 def _hand_down(calls: Ints, i: int, model: Model, overhead: Ints, random: State) -> None:
     """Starting times of the children of call `i`: its own time lies evenly before, between and after the stages."""
     arrived_ns = calls[i, START] + overhead[calls[i, EDGE]]
@@ -154,7 +154,7 @@ def _hand_down(calls: Ints, i: int, model: Model, overhead: Ints, random: State)
             calls[j, START] = arrived_ns + calls[i, DURATION] + delay_ns
 
 
-@kernel
+@kernel(allocates=True)
 def expand(
     calls: Ints, roots: int, model: Model, collections: Ints, content: Content, overhead: Ints, random: State
 ) -> int:

@@ -17,14 +17,14 @@ from mimir.cluster.simulated.tables import (
     Record,
     Rows,
 )  # fmt: skip
-from mimir.load.compiled import kernel
+from mimir.jit import kernel
 from mimir.load.draws import State, below
 
 _REFUSED_NS = 60_000  # until the node says that nobody serves
 _AHEAD_NS = 10_000_000_000  # so long before a pod goes, what `moves` goes elsewhere
 
 
-@kernel
+@kernel(allocates=True)
 def serving(ch: Channel, ts: int, random: State) -> int:
     """One of the server rows that are ready at a time, or -1."""
     ready = 0
@@ -42,7 +42,7 @@ def serving(ch: Channel, ts: int, random: State) -> int:
     return -1
 
 
-@kernel
+@kernel(allocates=True)
 def instead(since: Ints, until: Ints, number: int, ts: int) -> int:
     """`number` if it is there at a time and stays, else the next one that is."""
     for k in range(len(since)):
@@ -52,7 +52,7 @@ def instead(since: Ints, until: Ints, number: int, ts: int) -> int:
     return number
 
 
-@kernel
+@kernel(allocates=True)
 def over(ch: Channel, row: int, c: Record) -> tuple[int, bool]:
     """When a connection ends if nothing more is asked, and whether its client ends it: idle, or a pod leaves."""
     at = c.free + ch.idle_ns if ch.idle_ns > 0 else FOREVER_NS
@@ -64,7 +64,7 @@ def over(ch: Channel, row: int, c: Record) -> tuple[int, bool]:
     return at, client
 
 
-@kernel
+@kernel(allocates=True)
 def cut(out: Rows, first: int, used: int, c: Record, client: bool, gone_ns: int, before: tuple[int, int]) -> int:
     """An end is gone in the middle of an exchange (rows from `first` on): its RST is the last packet there is.
 
@@ -91,7 +91,7 @@ def cut(out: Rows, first: int, used: int, c: Record, client: bool, gone_ns: int,
     return kept
 
 
-@kernel
+@kernel(allocates=True)
 def refuse(out: Rows, used: int, c: Record, ts: int) -> int:
     """Nobody serves: the node answers the SYN with RST; nothing is seen beside a server."""
     c.b_if, c.hop, c.server_seq = -1, 0, 0
@@ -101,7 +101,7 @@ def refuse(out: Rows, used: int, c: Record, ts: int) -> int:
     return used
 
 
-@kernel
+@kernel(allocates=True)
 def drop(call: Ints, ts: int) -> None:
     """A call that nobody makes or nobody serves: no time passes, no server."""
     call[ASKED] = call[REPLIED] = call[DONE] = ts

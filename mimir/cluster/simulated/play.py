@@ -32,14 +32,14 @@ from mimir.cluster.simulated.tables import (
     Rows,
     Transport,
 )  # fmt: skip
-from mimir.load.compiled import kernel
+from mimir.jit import kernel
 from mimir.load.draws import State, below, between, lognormal
 
 _PORTS, _FIRST_PORT = 28_232, 32_768  # Linux' ephemeral ports
 LEAST_TURN_NS = 20_000  # no server answers faster
 
 
-@kernel
+@kernel(allocates=True)
 def _new(c: Record, ch: Channel, row: int, server: int, ports: Ints, tcp: Transport, random: State) -> None:
     """Fill a connection record: addresses at both places, sequence numbers, delays."""
     ports[row] = (ports[row] + 1 + below(random, 3)) % _PORTS
@@ -63,7 +63,7 @@ def _new(c: Record, ch: Channel, row: int, server: int, ports: Ints, tcp: Transp
     c.server, c.live = server, 1
 
 
-@kernel
+@kernel(allocates=True)
 def _acknowledge(out: Rows, used: int, c: Record, before_ns: int) -> int:
     """The client's delayed acknowledgement, if it is due before `before_ns`; otherwise what comes next carries it."""
     if 0 < c.pending < before_ns:
@@ -72,14 +72,14 @@ def _acknowledge(out: Rows, used: int, c: Record, before_ns: int) -> int:
     return used
 
 
-@kernel
+@kernel(allocates=True)
 def _end(out: Rows, used: int, c: Record, client: bool, ts: int) -> int:
     used = _acknowledge(out, used, c, ts)
     c.pending = 0
     return close_connection(out, used, c, client, ts)
 
 
-@kernel
+@kernel(allocates=True)
 def _pick(out: Rows, used: int, pool: Rows, ch: Channel, row: int, ts: int, owner: int) -> tuple[int, int]:
     """The free connection used last, or -1 - (an empty place), or -1 - len(pool) when all are busy. Closes old ones.
 
@@ -101,7 +101,7 @@ def _pick(out: Rows, used: int, pool: Rows, ch: Channel, row: int, ts: int, owne
     return used, best if best >= 0 else -1 - room
 
 
-@kernel
+@kernel(allocates=True)
 def _exchange(out: Rows, used: int, c: Record, call: Ints, ts: int, ch: Channel, tcp: Transport, random: State) -> int:
     """Request and reply (the other way round where replies are pushed) of one call, from `ts` on at the earliest."""
     pushed = call[PUSHED] == 1
@@ -134,7 +134,7 @@ def _exchange(out: Rows, used: int, c: Record, call: Ints, ts: int, ch: Channel,
     return used
 
 
-@kernel
+@kernel(allocates=True)
 def packets_at_most(requests: Ints, segment_bytes: int) -> int:
     """Packets that calls with these payload bytes (n, 2) can need: segments, their acknowledgements, set-up, end, copies."""
     total = 0
@@ -144,7 +144,7 @@ def packets_at_most(requests: Ints, segment_bytes: int) -> int:
     return 2 * (total + 10 * len(requests))
 
 
-@kernel
+@kernel(allocates=True)
 def play(
     out: Rows,
     used: int,
@@ -210,7 +210,7 @@ def play(
     return used, looked
 
 
-@kernel
+@kernel(allocates=True)
 def sweep(out: Rows, used: int, ch: Channel, pools: Rows, until_ns: int) -> int:
     """End of a time slice: acknowledgements that are due, connections that were idle for too long."""
     for row in range(pools.shape[0]):

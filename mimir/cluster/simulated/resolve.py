@@ -11,7 +11,7 @@ from mimir.capture.batch import FROM_US, TO_US, UDP
 from mimir.cluster.simulated.layout import DNS_PORT, KUBE_DNS, NODE_IF, Layout
 from mimir.cluster.simulated.names import ANSWER_A, INSIDE, NEVER_CACHED, OUTSIDE_SLOT, QUERY_A, Questions
 from mimir.cluster.simulated.tables import Ints, Rows
-from mimir.load.compiled import kernel
+from mimir.jit import kernel
 from mimir.load.draws import State, below, between, lognormal
 
 #: columns of a look-up: time, pod, name, kube-dns pod or -1, source port or -1
@@ -61,7 +61,7 @@ def resolver_of(layout: Layout) -> Resolver:
     )
 
 
-@kernel
+@kernel(allocates=True)
 def _datagram(
     out: Rows,
     used: int,
@@ -82,7 +82,7 @@ def _datagram(
     return used + 1
 
 
-@kernel
+@kernel(allocates=True)
 def _forward(
     out: Rows,
     used: int,
@@ -107,7 +107,7 @@ def _forward(
     return used, ts_back + hop, ts + hop
 
 
-@kernel
+@kernel(allocates=True)
 def _ask(
     out: Rows, used: int, ts: int, client: int, server: int, port: int, query: tuple[int, int], answer: tuple[int, int],
     outside: bool, r: Resolver, random: State,
@@ -130,7 +130,7 @@ def _ask(
     return used, ready + hop, left
 
 
-@kernel
+@kernel(allocates=True)
 def resolve(
     out: Rows,
     used: int,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mimir.capture.batch import ACK, FIN, FROM_US, PSH, SYN, TCP, TO_US
 from mimir.cluster.simulated.tables import LOST_BETWEEN, NO_LOSS, Record, Rows, Transport
-from mimir.load.compiled import kernel
+from mimir.jit import kernel
 from mimir.load.draws import State, uniform
 
 _IP_TCP, _SYN_OPTIONS, _OPTIONS = 40, 20, 12
@@ -17,7 +17,7 @@ _STEP_NS = 1_200  # between two segments in a row: one full frame at 10 Gb/s
 IN_TURN_NS = 2_000  # an end's own next packet, after it has sent one
 
 
-@kernel
+@kernel(allocates=True)
 def _seen(
     out: Rows, used: int, c: Record, client: bool, at_a: bool, ts: int, flags: int, payload: int, ident: int
 ) -> int:
@@ -44,7 +44,7 @@ def _seen(
     return used + 1
 
 
-@kernel
+@kernel(allocates=True)
 def emit(
     out: Rows, used: int, c: Record, client: bool, ts: int, flags: int, payload: int, lost: int
 ) -> tuple[int, int]:
@@ -74,7 +74,7 @@ def emit(
     return used, ts + c.hop
 
 
-@kernel
+@kernel(allocates=True)
 def open_connection(out: Rows, used: int, c: Record, ts: int) -> tuple[int, int]:
     """Three-way handshake begun at `ts`. Returns (used, when the client may send)."""
     used, at_server = emit(out, used, c, True, ts, SYN, 0, NO_LOSS)
@@ -83,7 +83,7 @@ def open_connection(out: Rows, used: int, c: Record, ts: int) -> tuple[int, int]
     return used, c.client_last + IN_TURN_NS
 
 
-@kernel
+@kernel(allocates=True)
 def close_connection(out: Rows, used: int, c: Record, client: bool, ts: int) -> int:
     """FIN from one end, FIN from the other, last acknowledgement."""
     used, there = emit(out, used, c, client, ts, FIN | ACK, 0, NO_LOSS)
@@ -94,7 +94,7 @@ def close_connection(out: Rows, used: int, c: Record, client: bool, ts: int) -> 
     return used
 
 
-@kernel
+@kernel(allocates=True)
 def send(
     out: Rows, used: int, c: Record, client: bool, ts: int, size: int, tcp: Transport, random: State
 ) -> tuple[int, int, bool]:

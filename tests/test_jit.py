@@ -11,11 +11,11 @@ from typing import Any
 import numba
 import pytest
 
-from mimir.capture.jit import inlined, kernel
+from mimir.jit import inlined, kernel
 
-ROOT = Path(__file__).resolve().parents[2]
-HELPER = "from mimir.capture.jit import inlined\n\n@inlined\ndef step(x):\n    return x + {}\n"
-ENTRY = "from helper import step\nfrom mimir.capture.jit import kernel\n\n@kernel\ndef entry(x):\n    return step(x)\n"
+ROOT = Path(__file__).resolve().parents[1]
+HELPER = "from mimir.jit import inlined\n\n@inlined\ndef step(x):\n    return x + {}\n"
+ENTRY = "from helper import step\nfrom mimir.jit import kernel\n\n@kernel\ndef entry(x):\n    return step(x)\n"
 RUN = "from entry import entry; value = entry(1); print(value, sum(entry.stats.cache_hits.values()))"
 
 

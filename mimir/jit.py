@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast, overload
 
 import numba
 
 #: no reference counts (`_nrt`): see numba, "extending", register_jitable
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
+ALLOCATING: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+OPTIONS = ALLOCATING | {"_nrt": False, "no_cfunc_wrapper": True}
 F = TypeVar("F", bound=Callable[..., object])
 #: what kernels compute with; numba infers the machine types, Python's own cannot tell them apart
 Int: TypeAlias = Any  #: int64
@@ -21,27 +22,43 @@ Record: TypeAlias = Any  #: one element of a structured array, by reference
 Records: TypeAlias = Any  #: a structured array
 
 
+#: kernels of a folder inline those of another one
+UPSTREAM = {"flows": "capture", "simulated": "load"}
+
+
 @cache
 def _sources_digest(folder: Path) -> str:
-    """Digest of the Python files in `folder` and in this one: kernels inline each other across modules."""
-    digest = hashlib.sha256()
-    for file in sorted({*Path(__file__).parent.glob("*.py"), *folder.glob("*.py")}):
+    """Digest of the Python files that kernels of `folder` may be built from, this one included."""
+    digest, upstream = hashlib.sha256(), UPSTREAM.get(folder.name)
+    further = (Path(__file__).parent / upstream).glob("*.py") if upstream else ()
+    for file in sorted({Path(__file__), *folder.glob("*.py"), *further}):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
-def kernel(function: F) -> F:
+@overload
+def kernel(function: F) -> F: ...
+@overload
+def kernel(*, allocates: bool) -> Callable[[F], F]: ...
+def kernel(function: Any = None, *, allocates: bool = False) -> Any:
     """Compile on first call, release the interpreter lock, keep the machine code on disk.
 
-    Kernels do not allocate: without numba's reference counts, passing arrays around is free (and ten times faster).
+    Most kernels do not allocate: without numba's reference counts, passing arrays around is free (and ten times
+    faster). Those that make arrays or lists say so: `@kernel(allocates=True)`.
     numba's cache looks at the file of the function only, so an edit in a helper of another module would leave stale
-    machine code behind: the stamp of the cache file is widened to all sources of the package. Where no cache folder
-    can be written, the function is compiled in every process.
+    machine code behind: the stamp of the cache file is widened to all sources that it may be built from. Where no
+    cache folder can be written, the function is compiled in every process.
     """
+    if function is None:
+        return lambda given: _compiled(given, ALLOCATING if allocates else OPTIONS)
+    return _compiled(function, OPTIONS)
+
+
+def _compiled(function: F, options: dict[str, Any]) -> F:
     try:
-        compiled: Any = numba.njit(cache=True, **OPTIONS)(function)
+        compiled: Any = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba: "no locator available"
-        return cast(F, numba.njit(**OPTIONS)(function))
+        return cast(F, numba.njit(**options)(function))
     file: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(file, "_source_stamp"):
         file._source_stamp = (file._source_stamp, _sources_digest(Path(function.__code__.co_filename).parent))
