@@ -19,7 +19,7 @@ LINES = ("entities.jsonl", "timeline.jsonl", "truth.jsonl")
 DETECT_ROOMS = ("detectors", "flows", "graphs", "pipeline/detection.py", "spec")
 
 
-def edges_of(spec: Spec, recording: Path, folder: Path) -> dict[str, Any]:
+def edges_of(spec: Spec, recording: Path, folder: Path, workers: int = 1) -> dict[str, Any]:
     """Edges of one recording, for the shared cache. `recording` has capture/ and entities.jsonl (or addresses.txt)."""
     from mimir.flows.foreign import flow_format
 
@@ -35,7 +35,7 @@ def edges_of(spec: Spec, recording: Path, folder: Path) -> dict[str, Any]:
 
     how = spec.capture
     late_ns = round(how.reorder_ms * 1e6)
-    report = build_edges(captures, entities, how.windows_s, "", how.connection_timeout_s, edges, late_ns)
+    report = build_edges(captures, entities, how.windows_s, "", how.connection_timeout_s, edges, late_ns, workers)
     write_json(folder / "capture.json", report.to_json())
     return {}
 

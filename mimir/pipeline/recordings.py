@@ -63,7 +63,7 @@ def record_all(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, rep
         if side_by_side:
             return _in_processes(plain, cache, wanted, min(workers, len(wanted)), report)
         with cluster as running:
-            return [record_one(spec, plain, cache, order, report, running.record) for order in wanted]
+            return [record_one(spec, plain, cache, order, report, running.record, workers) for order in wanted]
     return _after_fit(spec, plain, cache, wanted, services, workers if side_by_side else 1, report, cluster)
 
 
@@ -101,8 +101,9 @@ def record_one(
     order: RecordingOrder,
     report: Report,
     record: Callable[..., Any],
+    workers: int = 1,
 ) -> Recorded:
-    """One recording with its edges, from the shared cache when it is there."""
+    """One recording with its edges, from the shared cache when it is there; `workers` for the edges."""
 
     def make_recording(folder: Path) -> dict[str, Any]:
         recording = record(replace(order, folder=folder), lambda seconds, packets: report(order.name, seconds, packets))
@@ -114,7 +115,7 @@ def record_one(
     def make_edges(folder: Path) -> dict[str, Any]:
         from mimir.pipeline.analysis import edges_of
 
-        return edges_of(spec, recorded.folder, folder)
+        return edges_of(spec, recorded.folder, folder, workers)
 
     key = record_key(plain, order)
     keep, fresh = spec.capture.keep, spec.reuse == "never"

@@ -35,6 +35,18 @@ def test_reordering_restores_the_edges(tmp_path: Path) -> None:
     assert not left[counters].sum().equals(ordered[counters].sum())
 
 
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    recording = make_recording(make_spec({"load": {"users": 5}}), tmp_path / "r", 60)
+    files = [tmp_path / f"{workers}.parquet" for workers in (1, 2, 7)]
+    reports = [
+        build_edges(list(recording.captures), recording.entities, [1, 60], "test", 60.0, out, JITTER_NS, workers)
+        for out, workers in zip(files, (1, 2, 7), strict=True)
+    ]
+    assert reports[0].rows > 0
+    assert all(report.to_json() == reports[0].to_json() for report in reports)
+    assert len({out.read_bytes() for out in files}) == 1
+
+
 def _write(target: Path, source: Path, order: np.ndarray) -> None:
     """The records of a classic pcap file in another order."""
     data = source.read_bytes()
