@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import asdict
 from difflib import get_close_matches
 
 from mimir.errors import Problem
 from mimir.exfiltration.baseline import needs_baseline
+from mimir.exfiltration.channels import slow_headers
 from mimir.exfiltration.channels.dns_tunnel import SHORTEST_LABEL, name_capacity
 from mimir.exfiltration.dns_messages import LABEL_BYTES, NAME_BYTES
 from mimir.exfiltration.pacing import Activity, night_problem, shape_problem
 from mimir.exfiltration.paths import OUTSIDE, RESOLVERS, Carriage, carriages, leak_paths, resolved_paths
 from mimir.exfiltration.plan import fit_problem, rate_problem
-from mimir.spec.exfiltration import DnsTunnelSpec, ExfiltrationSpec, PathClass
+from mimir.spec.exfiltration import DnsTunnelSpec, ExfiltrationSpec, HeadersSpec, PathClass
 
+_MAIL = re.compile(r"[a-z0-9._-]+@[a-z0-9.-]+")
 Edges = Collection[tuple[str, str]]
 _TECHNIQUE = re.compile(r"T\d{4}(\.\d{3})?")
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
@@ -36,7 +39,8 @@ def problems(
         return list(_none(spec))
     edges = {*allowed_edges, *((service, resolver) for service in services for resolver in RESOLVERS)}
     given = _generated(spec, edges) if spec.paths else _path(spec, services, edges)
-    found = [*given, *_technique(spec), *_channel(spec), *_relative(spec, edges), *_schedule(spec)]
+    found = [*given, *_technique(spec), *_channel(spec), *_blocks(spec), *_relative(spec, edges), *_schedule(spec)]
+    found += _mail(spec, edges)
     pacing = rate_problem(spec)
     if pacing:
         found.append(pacing)
@@ -144,6 +148,43 @@ def _channel(spec: ExfiltrationSpec) -> Iterator[Problem]:
         yield Problem("exfiltration.dns", "must say how bytes become query names", "domain, record_type …", _set(spec))
     else:
         yield from _dns(spec, spec.dns)
+
+
+def _blocks(spec: ExfiltrationSpec) -> Iterator[Problem]:
+    for name, channel in {"tls": "https", "smtp": "smtp", "headers": "slow_headers"}.items():
+        given = getattr(spec, name) is not None
+        if given and spec.channel != channel:
+            yield Problem(f"exfiltration.{name}", f"has no meaning for channel {spec.channel}", "null", _set(spec))
+        elif spec.channel == channel and not given:
+            yield Problem(f"exfiltration.{name}", f"must be set for channel {channel}", f"its {name} keys", _set(spec))
+    blocks = [(name, block) for name in ("tls", "smtp", "headers") if (block := getattr(spec, name))]
+    counts = {f"{name}.{key}": value for name, block in blocks for key, value in asdict(block).items()
+              if type(value) is int}  # fmt: skip
+    for key, value in counts.items():
+        if value < 1:
+            yield Problem(f"exfiltration.{key}", f"is out of range (got {value})", "≥ 1", _set(spec))
+    if spec.channel == "slow_headers" and spec.headers is not None and spec.headers.value_bytes >= 1:
+        yield from _headers(spec, spec.headers)
+
+
+def _headers(spec: ExfiltrationSpec, headers: HeadersSpec) -> Iterator[Problem]:
+    longest = slow_headers.HEADER_BYTES - slow_headers.NAME_BYTES
+    if headers.value_bytes > longest:
+        text = f"is out of range (got {headers.value_bytes})"
+        yield Problem("exfiltration.headers.value_bytes", text, f"1 … {longest}", _set(spec))
+    elif spec.bytes_per_message > slow_headers.capacity(headers):
+        text = f"does not fit into a header of {headers.value_bytes} bytes (got {spec.bytes_per_message})"
+        yield Problem("exfiltration.bytes_per_message", text, f"≤ {slow_headers.capacity(headers)}", _set(spec))
+
+
+def _mail(spec: ExfiltrationSpec, edges: Edges) -> Iterator[Problem]:
+    if spec.channel == "smtp" and Carriage.pull in carriages(tuple(spec.path), edges):
+        text = f"has hops that only the receiver may open: [{', '.join(spec.path)}]"
+        yield Problem("exfiltration.path", text, "hops that the sender of the mail opens", _set(spec))
+    for key in ("sender", "recipient") if spec.smtp else ():
+        if not _MAIL.fullmatch(getattr(spec.smtp, key)):
+            text = f"is not a mail address (got {getattr(spec.smtp, key)!r})"
+            yield Problem(f"exfiltration.smtp.{key}", text, "name@domain", _set(spec))
 
 
 def _dns(spec: ExfiltrationSpec, dns: DnsTunnelSpec) -> Iterator[Problem]:

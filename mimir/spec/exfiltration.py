@@ -52,12 +52,41 @@ class PathsSpec:
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
+class TlsSpec:
+    """Sizes of TLS 1.3 handshakes (RFC 8446), and how long a connection lives."""
+
+    client_hello_bytes: int  #: record of the first ClientHello, its header included
+    certificate_bytes: int  #: Certificate message of the collector
+    ticket_bytes: int  #: session ticket
+    messages_per_connection: int
+    resume: bool  #: later connections use a ticket instead of the certificate
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class SmtpSpec:
+    """Who mails whom, and how many mails a connection carries."""
+
+    sender: str
+    recipient: str
+    messages_per_connection: int
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class HeadersSpec:
+    """How much one HTTP header carries."""
+
+    value_bytes: int  #: longest cookie value
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
 class ExfiltrationSpec:
     """One exfiltration scenario: channel × path × pacing × schedule."""
 
     name: str
     description: str
-    channel: Literal["none", "raw_tcp", "http_relay", "dns_tunnel"]
+    channel: Literal[
+        "none", "raw_tcp", "http_relay", "http_post", "https", "smtp", "drip", "slow_headers", "dns_tunnel"
+    ]
     path_class: PathClass
     path: list[str]
     paths: PathsSpec | None  #: generated paths instead of `path`
@@ -74,3 +103,6 @@ class ExfiltrationSpec:
     gap_s: float
     tail_s: float
     dns: DnsTunnelSpec | None
+    tls: TlsSpec | None
+    smtp: SmtpSpec | None
+    headers: HeadersSpec | None

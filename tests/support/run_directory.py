@@ -102,6 +102,9 @@ def sample_spec(sample: Sample) -> dict[str, Any]:
             "incidents": sample.incidents,
             "incident_duration_s": sample.incident_s,
             "dns": None,
+            "tls": None,
+            "smtp": None,
+            "headers": None,
         },
         "capture": {
             "name": "headers",

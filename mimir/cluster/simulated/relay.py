@@ -19,6 +19,7 @@ from mimir.cluster.simulated.tables import (
     LAST,
     PER_REQUEST,
     PIN,
+    PUSHED,
     REPLIED,
     REQUEST,
     RESPONSE,
@@ -27,8 +28,8 @@ from mimir.cluster.simulated.tables import (
     Ints,
     new_calls,
 )  # fmt: skip
-from mimir.exfiltration.channels import http_relay, raw_tcp
-from mimir.exfiltration.channels.exchange import Hop
+from mimir.exfiltration.channels import tcp
+from mimir.exfiltration.channels.exchange import Exchange, Hop
 from mimir.exfiltration.paths import OUTSIDE, Carriage
 from mimir.exfiltration.plan import Incident
 from mimir.spec.exfiltration import ExfiltrationSpec
@@ -64,12 +65,8 @@ class Relay:
         chosen = {name: int(self._random.integers(max(1, len(layout.pods_of(name))))) for name in incident.path}
         self.pods = tuple(self._pod(name, chosen[name]) for name in incident.path)
         edges = allowed_edges(layout.app)
-        hops = (
-            http_relay.hops(incident, edges, spec.body)
-            if spec.channel == "http_relay"
-            else raw_tcp.hops(incident, edges)
-        )
-        self._legs = [self._leg(hop, chosen, channels) for hop in hops]
+        self._legs = [self._leg(hop, chosen, channels) for hop in tcp.hops(spec, incident, edges)]
+        self._ack_ns = int(layout.cluster.transport.delayed_ack_ms * 1e6)
         self.left_ns: list[int] = []
         self.arrived_ns: list[int] = []
 
@@ -80,9 +77,9 @@ class Relay:
         start_ns = self.incident.message_ns[due]
         for number, leg in enumerate(self._legs if len(due) else []):
             start_ns = np.maximum.accumulate(start_ns + self._search(leg, start_ns, first=bool(due[0] == 0)))
-            calls = self._calls(leg, due, start_ns)
-            self._player.play(leg.line, calls, np.arange(len(due)))
-            pulled = leg.hop.carriage is Carriage.pull
+            everything, data = self._dressed(leg.hop, due, self._calls(leg, due, start_ns))
+            self._player.play(leg.line, everything, np.arange(len(everything)))
+            calls, pulled = everything[data], leg.hop.carriage is Carriage.pull and not leg.hop.one_way
             if number == 0:
                 self.left_ns += (calls[:, REPLIED] if pulled else calls[:, START]).tolist()
             there_ns = calls[:, DONE if pulled else ASKED]
@@ -97,8 +94,33 @@ class Relay:
         calls[:, START], calls[:, CLIENT], calls[:, PIN] = start_ns, leg.client, leg.server
         calls[:, REQUEST], calls[:, RESPONSE] = leg.hop.request_bytes[due], leg.hop.response_bytes[due]
         calls[:, DURATION] = _BUSY_NS * self._random.lognormal(0, _BUSY_SIGMA, len(due))
-        calls[-1, LAST] = int(due[-1]) == len(self.incident.message_ns) - 1
+        if leg.hop.one_way:  # the receiver's delayed acknowledgement comes before what is sent next
+            calls[:, DURATION] += self._ack_ns
+            calls[:, PUSHED] = leg.hop.carriage is Carriage.pull
         return calls
+
+    def _dressed(self, hop: Hop, due: NDArray[np.int64], calls: Ints) -> tuple[Ints, NDArray[np.int64]]:
+        """Calls with the exchanges that open and close connections and precede messages; rows of the messages."""
+        rows, data, last = [], [], len(self.incident.message_ns) - 1
+        for message, call in zip(due.tolist(), calls, strict=True):
+            place = message % hop.per_connection if hop.per_connection else message
+            if place == 0:
+                rows += [self._extra(e, call) for e in (hop.reopening if message and hop.reopening else hop.opening)]
+            rows += [self._extra(exchange, call) for exchange in hop.before]
+            data.append(len(rows))
+            rows.append(call)
+            if message == last or place == hop.per_connection - 1:
+                rows += [self._extra(exchange, call) for exchange in hop.closing]
+                rows[-1][LAST] = 1
+        return np.array(rows), np.array(data)
+
+    def _extra(self, exchange: Exchange, call: Ints) -> Ints:
+        """The call of an exchange without stolen bytes, beside the call of a message."""
+        extra = call.copy()
+        extra[REQUEST], extra[RESPONSE], extra[PUSHED] = exchange
+        silent = exchange.pushed or exchange.response_bytes == 0
+        extra[DURATION], extra[LAST] = _BUSY_NS + (self._ack_ns if silent else 0), 0
+        return extra
 
     def _search(self, leg: Leg, start_ns: Ints, *, first: bool) -> int:
         """Tries that reach other pods, before the first message; returns how long they take."""
