@@ -33,7 +33,7 @@ def end(folder: Path, tracking: Mapping[str, Any]) -> int:
     directories = dict.fromkeys(Path(job["run_directory"]) for job in jobs if job.get("run_directory"))
     comparison = compare(list(directories))
     write_text(folder / "comparison.csv", comparison.csv())
-    write_text(folder / "comparison.html", comparison.html())
+    write_text(folder / "comparison.html", comparison.html(folder))
     print(comparison.text())
     _print_failures(jobs)
     print(f"comparison: {folder / 'comparison.html'}")

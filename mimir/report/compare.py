@@ -28,6 +28,7 @@ MAIN_MEASURES = (
 RATE = "exfiltration.rate_bytes_per_min"
 DETECTABLE_RECALL = 0.95
 DEFAULT_CONFIDENCE = 0.95
+MIN_INTERVAL_RUNS = 3  #: of two runs the 95 % interval is 12.7 times their standard error: it says nothing
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean of a measure over runs, with Student's t interval of the mean where there are at least two."""
+    """Mean of a measure over runs, with Student's t interval of the mean where there are MIN_INTERVAL_RUNS."""
 
     mean: float
     half_width: float | None
@@ -126,11 +127,11 @@ class Comparison:
 
         return as_text(self)
 
-    def html(self) -> str:
-        """A page of its own; loads nothing from elsewhere."""
+    def html(self, folder: Path | None = None) -> str:
+        """A page of its own; loads nothing from elsewhere. Kept in `folder`, it links to the reports of the runs."""
         from mimir.report.comparison_output import as_html
 
-        return as_html(self)
+        return as_html(self, folder)
 
     def smallest_rates(self) -> list[tuple[dict[str, Value], float | None]]:
         """(factors without the rate, smallest detectable rate in bytes a minute) where runs differ in the rate.
@@ -188,7 +189,7 @@ def _half_width(values: Sequence[float], mean: float, confidence: float) -> floa
     from scipy.special import stdtrit
 
     count = len(values)
-    if count < 2:
+    if count < MIN_INTERVAL_RUNS:
         return None
     deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1))
     return float(stdtrit(count - 1, (1 + confidence) / 2)) * deviation / math.sqrt(count)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mimir.report.compare import (
     DETECTABLE_RECALL,
     MAIN_MEASURES,
+    MIN_INTERVAL_RUNS,
     RATE,
     Comparison,
     Row,
@@ -67,6 +69,14 @@ def _runs(row: Row) -> str:
     return str(len(row.done)) if len(row.done) == len(row.runs) else f"{len(row.done)} of {len(row.runs)}"
 
 
+def _reports(row: Row, folder: Path | None) -> list[tuple[str, str]]:
+    """(seed, relative link) of the reports of a row's finished runs."""
+    if folder is None:
+        return []
+    pages = [(f"seed {run.seed}", run.folder / "report.html") for run in row.done]
+    return [(name, Path(os.path.relpath(page, folder)).as_posix()) for name, page in pages if page.exists()]
+
+
 def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells]
@@ -116,8 +126,8 @@ def caption(comparison: Comparison) -> str:
     """What the ± is, and at which alert budget the runs were judged."""
     level = f"{100 * comparison.confidence:g} %"
     text = f"mean ± half width of the {level} Student t interval over runs (seeds), ± 0 where all agree"
-    if all(len(row.done) < 2 for row in comparison.rows):
-        text = "one run a row: no interval over seeds (sweep seed=1,2,3 for one)"
+    if all(len(row.done) < MIN_INTERVAL_RUNS for row in comparison.rows):
+        text = f"mean over runs (seeds); fewer than {MIN_INTERVAL_RUNS} a row give no interval (sweep seed=1,2,3)"
     budgets = {run.alerts_per_day for row in comparison.rows for run in row.done}
     text += f"; {NOTHING} where not defined; delay and loss over detected incidents only"
     return f"{text}; alert budget {budgets.pop():g} a day" if len(budgets) == 1 else text
@@ -151,8 +161,8 @@ def paired_lines(comparison: Comparison) -> list[str]:
     return lines
 
 
-def as_html(comparison: Comparison) -> str:
-    """One HTML document; every text from a run directory is escaped."""
+def as_html(comparison: Comparison, folder: Path | None = None) -> str:
+    """One HTML document; every text from a run directory is escaped. Links are relative to `folder`, if it is given."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -165,6 +175,7 @@ def as_html(comparison: Comparison) -> str:
             "factors": [show_factor(n, row.factors[n]) for n in varying],
             "runs": _runs(row),
             "state": describe_states(row),
+            "reports": _reports(row, folder),
             "cells": [show_estimate(comparison, row, m) for m in measures],
         }
         for row in comparison.rows

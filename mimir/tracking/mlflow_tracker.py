@@ -25,6 +25,7 @@ FILES = (
 )  # fmt: skip
 FOLDERS = ("figures", "graphs", "capture")
 NESTED = "mlflow.parentRunId"
+SHARED = "mimir.sweep."  #: + id of a later sweep's parent that reuses a run of an earlier one
 
 
 class MlflowTracker:
@@ -59,8 +60,9 @@ class MlflowTracker:
         same = [earlier for earlier in outdated if _is_whole(earlier, run)]
         if same:
             found = str(same[0].info.run_id)
-            if parent and same[0].data.tags.get(NESTED) != parent:
-                client.set_tag(found, NESTED, parent)
+            first = same[0].data.tags.get(NESTED)
+            if parent and first != parent:  # a run stays below the sweep that made it
+                client.set_tag(found, *((SHARED + parent, "reused") if first else (NESTED, parent)))
             return found
         run_id = self._create(client, run, parent)
         try:
@@ -92,6 +94,7 @@ class MlflowTracker:
             if file.exists():
                 client.log_artifact(parent, str(file))
         children = self._search(client, f"tags.`{NESTED}` = '{parent}'")
+        children += self._search(client, f"tags.`{SHARED}{parent}` = 'reused'")
         failures = sum(child.info.status == "FAILED" for child in children)
         values = {"sweep/runs": len(children), "sweep/failed": failures}
         client.log_batch(parent, metrics=[_metric(name, value) for name, value in values.items()])

@@ -63,22 +63,31 @@ def test_seeds_are_averaged_with_a_t_interval(tmp_path: Path) -> None:
     assert "90 % Student t interval" in made.text()
 
 
-def test_one_run_has_no_interval_and_says_so(tmp_path: Path) -> None:
-    made = compare([make_run(tmp_path, 1, event_recall=1.0, delay_median_s=120.0)])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_one_or_two_runs_have_no_interval_and_say_so(tmp_path: Path, seeds: int) -> None:
+    made = compare([make_run(tmp_path, seed, event_recall=1.0, delay_median_s=120.0) for seed in range(seeds)])
     assert np.isnan(made.table["event_recall_low"].iloc[0])
     assert "±" not in made.text()
-    assert "no interval over seeds" in made.text()
+    assert "fewer than 3 a row give no interval" in made.text()
     assert "2 min" in made.text()
 
 
 def test_a_measure_that_some_runs_lack_says_how_many_have_it(tmp_path: Path) -> None:
-    made = compare(
-        [make_run(tmp_path, 1, delay_median_s=60.0), make_run(tmp_path, 2), make_run(tmp_path, 3, delay_median_s=60.0)]
-    )
-    assert made.table["delay_median_s_runs"].tolist() == [2]
-    assert "1 min ± 0 s (2 of 3)" in made.text()
+    made = compare([make_run(tmp_path, 1), *(make_run(tmp_path, seed, delay_median_s=60.0) for seed in (2, 3, 4))])
+    assert made.table["delay_median_s_runs"].tolist() == [3]
+    assert "1 min ± 0 s (3 of 4)" in made.text()
     assert made.table["f1_runs"].tolist() == [0]
     assert np.isnan(made.table["f1"].iloc[0])
+
+
+def test_the_page_links_to_the_reports_of_its_runs(tmp_path: Path) -> None:
+    run = make_run(tmp_path, 7, event_recall=1.0)
+    (run / "report.html").write_text("report")
+    page = compare([run]).html(tmp_path / "sweeps" / "today")
+    link = re.search(r'<a href="([^"]+)">seed 7</a>', page)
+    assert link is not None
+    assert (tmp_path / "sweeps" / "today" / link[1]).resolve() == run / "report.html"
+    assert "<a " not in compare([run]).html()
 
 
 def test_rows_are_options_and_differing_values_in_order(tmp_path: Path) -> None:

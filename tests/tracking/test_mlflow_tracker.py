@@ -193,6 +193,17 @@ def test_run_that_was_logged_before_joins_the_sweep(finished: Path, new_tracker:
     assert _client(tracker).get_run(alone).data.tags["mlflow.parentRunId"] == parent
 
 
+def test_run_of_an_earlier_sweep_stays_there_and_counts_in_both(finished: Path, new_tracker: NewTracker) -> None:
+    tracker = new_tracker()
+    first, second = tracker.start_parent("one"), tracker.start_parent("two")
+    run_id = tracker.log(finished, first)
+    assert tracker.log(finished, second) == run_id
+    tracker.end_parent(second, [], failed=False)
+    client = _client(tracker)
+    assert client.get_run(run_id).data.tags["mlflow.parentRunId"] == first
+    assert client.get_run(second).data.metrics["sweep/runs"] == 1.0
+
+
 def test_user_is_told_where_to_look(new_tracker: NewTracker, tmp_path: Path) -> None:
     tracker = new_tracker()
     told = tracker.where()
