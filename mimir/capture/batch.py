@@ -25,8 +25,10 @@ class PacketBatch:
     src: NDArray[np.uint64]  #: (n, 2): high and low half of the 16-byte address, IPv4 mapped (::ffff:a.b.c.d)
     dst: NDArray[np.uint64]  #: (n, 2)
     proto: NDArray[np.uint8]  #: IANA protocol number after extension headers
-    sport: NDArray[np.uint16]  #: 0 where the protocol has none, or on a later fragment not yet attributed
-    dport: NDArray[np.uint16]
+    sport: NDArray[
+        np.uint16
+    ]  #: ICMP: the type; 0 where the protocol has none, or on a later fragment not yet attributed
+    dport: NDArray[np.uint16]  #: ICMP: the type that answers it, else the code (as Community ID and Zeek count)
     frame_bytes: NDArray[np.uint32]  #: original length of the frame on the wire (pcap orig_len)
     ip_bytes: NDArray[np.uint32]  #: length of the IP packet on the wire (from the IP header), not the captured one
     payload_bytes: NDArray[np.uint32]  #: bytes above TCP/UDP/SCTP/ICMP header, on the wire
@@ -36,6 +38,7 @@ class PacketBatch:
     ip_id: NDArray[np.uint16]  #: IPv4 identification; 0 for IPv6
     ifindex: NDArray[np.int32]  #: SLL2 interface index, pcapng interface id; -1 when the capture does not say
     direction: NDArray[np.uint8]  #: SLL2 packet type (TO_US … FROM_US), 255 unknown
+    tunnel: NDArray[np.int32]  #: number of the overlay tunnel it was taken out of (`Capture.tunnels`); -1 if bare
     dns_offset: NDArray[np.int64]  #: where the DNS message (UDP port 53) starts in `data`; -1 if none was captured
     dns_bytes: NDArray[np.uint16]  #: captured bytes of that DNS message
     data: NDArray[np.uint8]  #: bytes that `dns_offset` points into (a view of the reader's block, or a small copy)

@@ -10,7 +10,7 @@ import numpy as np
 from mimir.capture import decode as d
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6
 from mimir.capture.link import NAMES as LINK_NAMES
-from mimir.capture.overlay import OVERLAY_NAMES
+from mimir.capture.tunnels import OVERLAY_NAMES
 
 #: IP protocols and ethertypes with a name of their own in reports
 PROTOCOL_NAMES = {

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from mimir.capture.fields import Bytes
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, TRUNCATED_LINK, UNSUPPORTED_LINK, link_layer
 from mimir.capture.network import FIRST_FRAGMENT, LATER_FRAGMENT, WHOLE, Packet, decode_ip
-from mimir.capture.overlay import OVERLAYS, decapsulate, is_overlay
+from mimir.capture.overlay import decapsulate, is_overlay
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
 from mimir.capture.pcapng import NO_TIME, next_block
-from mimir.jit import Int, inlined, kernel
+from mimir.capture.tunnels import OVERLAYS, new_tunnels
+from mimir.jit import Int, Records, inlined, kernel
 
 #: beside the splitter's statuses: the batch is full
 FULL = 6
@@ -57,6 +58,7 @@ class Columns(NamedTuple):
     ip_id: NDArray[np.uint16]
     ifindex: NDArray[np.int32]
     direction: NDArray[np.uint8]
+    tunnel: NDArray[np.int32]
     dns_offset: NDArray[np.int64]
     dns_bytes: NDArray[np.uint16]
     data: NDArray[np.uint8]
@@ -71,6 +73,7 @@ class Tally(NamedTuple):
     ethertypes: NDArray[np.int64]
     linktypes: NDArray[np.int64]
     overlays: NDArray[np.int64]
+    tunnels: Records
     fragment_keys: NDArray[np.uint64]
     fragment_ports: NDArray[np.uint32]
 
@@ -93,14 +96,15 @@ def new_columns(rows: int, data_bytes: int) -> Columns:
         ip_id=np.empty(rows, np.uint16),
         ifindex=np.empty(rows, np.int32),
         direction=np.empty(rows, np.uint8),
+        tunnel=np.empty(rows, np.int32),
         dns_offset=np.empty(rows, np.int64),
         dns_bytes=np.empty(rows, np.uint16),
         data=np.empty(data_bytes, np.uint8),
     )
 
 
-def new_tally() -> Tally:
-    """All zero; no first and last time yet."""
+def new_tally(tunnels: Records | None = None) -> Tally:
+    """All zero; no first and last time yet. `tunnels` are those known from earlier files."""
     sums, skipped = np.zeros(SUMS, np.int64), np.zeros((REASONS, 3), np.int64)
     sums[FIRST_NS], sums[LAST_NS], skipped[:, SKIP_FIRST] = 2**63 - 1, NO_TIME, -1
     return Tally(
@@ -110,6 +114,7 @@ def new_tally() -> Tally:
         ethertypes=np.zeros(1 << 16, np.int64),
         linktypes=np.zeros(1 << 16, np.int64),
         overlays=np.zeros(OVERLAYS, np.int64),
+        tunnels=new_tunnels() if tunnels is None else tunnels,
         fragment_keys=np.zeros(FRAGMENT_SLOTS, np.uint64),
         fragment_ports=np.zeros(FRAGMENT_SLOTS, np.uint32),
     )
@@ -179,7 +184,9 @@ def copy_dns(buf: Bytes, p: Packet, end: Int, out: Columns, row: Int, used: Int)
 
 
 @inlined
-def write_row(out: Columns, row: Int, p: Packet, ts_ns: Int, wire: Int, ifindex: Int, direction: Int) -> None:
+def write_row(
+    out: Columns, row: Int, p: Packet, ts_ns: Int, wire: Int, ifindex: Int, direction: Int, tunnel: Int
+) -> None:
     """One packet into row `row`."""
     i = np.uint64(row)
     out.ts_ns[i] = ts_ns
@@ -190,7 +197,7 @@ def write_row(out: Columns, row: Int, p: Packet, ts_ns: Int, wire: Int, ifindex:
     out.frame_bytes[i], out.ip_bytes[i], out.payload_bytes[i] = wire, p.ip_bytes, p.payload_bytes
     out.tcp_flags[i], out.tcp_seq[i], out.tcp_ack[i] = p.tcp_flags, p.tcp_seq, p.tcp_ack
     out.ip_id[i] = p.ip_id
-    out.ifindex[i], out.direction[i] = ifindex, direction
+    out.ifindex[i], out.direction[i], out.tunnel[i] = ifindex, direction, tunnel
 
 
 @inlined
@@ -214,9 +221,10 @@ def decode_frame(
     if p.status < 0:
         skip(tally, IP_TRUNCATED if p.status == -1 else IP_MALFORMED, wire, offset)
         return row
+    tunnel = -1
     if overlays and is_overlay(p):
-        ethertype, p = decapsulate(buf, end, ethertype, p, tally.overlays)
-    write_row(out, row, p, ts_ns, wire, ifindex if ifindex >= 0 else interface, direction)
+        ethertype, p, tunnel = decapsulate(buf, end, ethertype, p, tally.overlays, tally.tunnels)
+    write_row(out, row, p, ts_ns, wire, ifindex if ifindex >= 0 else interface, direction, tunnel)
     out.dns_offset[np.uint64(row)], out.dns_bytes[np.uint64(row)] = -1, 0
     if p.status != WHOLE:
         sums[FRAGMENTS] += 1

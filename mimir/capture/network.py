@@ -148,6 +148,25 @@ def extension_headers(buf: Bytes, at: Int, end: Int, proto: Int) -> tuple[Int, I
 
 
 @inlined
+def icmp_partner(proto: Int, kind: Int, code: Int) -> Int:
+    """The ICMP type that answers type `kind`, or the type that it answers; the code for types without a partner.
+
+    Both directions of an exchange so have the same pair of "ports" (Community ID version 1; Zeek counts alike).
+    """
+    if proto == 1:
+        if kind == 8 or kind == 0:
+            return 8 - kind
+        if 13 <= kind <= 18:
+            return ((kind - 13) ^ 1) + 13
+        return 19 - kind if kind == 9 or kind == 10 else code
+    if 128 <= kind <= 131 or kind == 144 or kind == 145:
+        return kind ^ 1
+    if 133 <= kind <= 136:
+        return ((kind - 133) ^ 1) + 133
+    return 279 - kind if kind == 139 or kind == 140 else code
+
+
+@inlined
 def transport(
     buf: Bytes, at: Int, end: Int, left: Int, proto: Int, later: bool
 ) -> tuple[Int, Int, Int, Int, Int, Int, Int]:
@@ -155,7 +174,10 @@ def transport(
     if later:
         return 0, 0, left, 0, 0, 0, -1
     if proto == 1 or proto == 58:
-        return 0, 0, max(left - 8, 0), 0, 0, 0, at if at < end else -1
+        if end - at < 2:
+            return 0, 0, max(left - 8, 0), 0, 0, 0, at if at < end else -1
+        kind = byte(buf, at)
+        return kind, icmp_partner(proto, kind, byte(buf, at + 1)), max(left - 8, 0), 0, 0, 0, at
     if proto != 6 and proto != 17 and proto != 132 and proto != 136:
         return 0, 0, left, 0, 0, 0, at if at < end else -1
     if end - at < 4:

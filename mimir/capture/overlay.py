@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from mimir.capture.fields import Bytes, be16, byte
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, NO_ETHERTYPE, unwrap
 from mimir.capture.network import WHOLE, Packet, decode_ip
-from mimir.jit import Flag, Int, inlined, kernel
+from mimir.capture.tunnels import GENEVE, GRE, IPIP, VXLAN, network_identifier, tunnel_number
+from mimir.jit import Flag, Int, Records, inlined, kernel
 
-#: kinds of overlay; indices of `Tally.overlays`
-VXLAN, GENEVE, GRE, IPIP, OVERLAYS = range(5)
-OVERLAY_NAMES = ("vxlan", "geneve", "gre", "ipip")
 #: UDP ports: VXLAN as registered and as Linux, Flannel and Cilium use it; Geneve
 VXLAN_PORT, VXLAN_LINUX_PORT, GENEVE_PORT = 4789, 8472, 6081
 #: overlays taken off one packet; deeper ones stay inside the last row
@@ -34,11 +32,15 @@ def is_overlay(p: Packet) -> Flag:
 
 
 @kernel
-def decapsulate(buf: Bytes, end: Int, ethertype: Int, p: Packet, overlays: NDArray[np.int64]) -> tuple[Int, Packet]:
-    """The innermost packet that can be decoded → (its ethertype, its row); the packet itself if there is none.
+def decapsulate(
+    buf: Bytes, end: Int, ethertype: Int, p: Packet, overlays: NDArray[np.int64], tunnels: Records
+) -> tuple[Int, Packet, Int]:
+    """The innermost packet that can be decoded → (its ethertype, its row, its tunnel); else the packet itself and -1.
 
     Each header taken off is counted in `overlays`. An inner packet longer than the outer one has room for is no packet.
+    The tunnel is the outermost one: its addresses are those of the nodes.
     """
+    tunnel = -1
     for _ in range(MAX_OVERLAYS):
         kind, inside, at = overlay_header(buf, p, end)
         if inside != ETHERTYPE_IPV4 and inside != ETHERTYPE_IPV6:
@@ -48,10 +50,12 @@ def decapsulate(buf: Bytes, end: Int, ethertype: Int, p: Packet, overlays: NDArr
         if inner.status < 0 or inner.ip_bytes > room:
             break
         overlays[np.uint64(kind)] += 1
+        if tunnel < 0:
+            tunnel = tunnel_number(tunnels, p, kind, network_identifier(buf, p, kind, end))
         ethertype, p = inside, inner
         if not is_overlay(p):
             break
-    return ethertype, p
+    return ethertype, p, tunnel
 
 
 @inlined
@@ -97,16 +101,23 @@ def geneve(buf: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
 
 @inlined
 def gre(buf: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
-    """GRE of version 0 with checksum, key and sequence number; routing (deprecated) and PPTP (version 1) stay closed.
+    """GRE with checksum, key and sequence number; routing (deprecated) and PPP in version 1 (PPTP) stay closed.
 
-    Without a sequence number ERSPAN has no header of its own (type I).
+    Version 1 may have an acknowledgement (RFC 2637); some clouds carry IP in it. Without a sequence number ERSPAN has no
+    header of its own (type I).
     """
     if end - at < 4:
         return NO_ETHERTYPE, at
     flags, inside = be16(buf, at), be16(buf, at + 2)
-    if flags & 0x4007:
+    if flags & 0x4006:
         return NO_ETHERTYPE, at
-    at += 4 + (4 if flags & 0x8000 else 0) + (4 if flags & 0x2000 else 0) + (4 if flags & 0x1000 else 0)
+    at += (
+        4
+        + (4 if flags & 0x8000 else 0)
+        + (4 if flags & 0x2000 else 0)
+        + (4 if flags & 0x1000 else 0)
+        + (4 if flags & 0x81 == 0x81 else 0)
+    )
     if inside == TRANSPARENT_ETHERNET:
         return ethernet(buf, at, end)
     if inside == ERSPAN_2:

@@ -199,7 +199,7 @@ def _udp(out: _Bytes, at: int, length: int, sport: int, dport: int, total: int) 
 
 @kernel
 def _echo(out: _Bytes, at: int, kind: int, ident: int, total: int) -> int:
-    """ICMP or ICMPv6 echo request with sequence number 1."""
+    """ICMP or ICMPv6 echo request or reply with sequence number 1."""
     _u16(out, at, kind << 8)
     _u16(out, at + 4, ident)
     _u16(out, at + 6, 1)
@@ -242,7 +242,9 @@ def _transport(
         return _tcp(out, at, sizes[0] - sizes[1], sport, dport, numbers[0], numbers[1], flags, clock_ms, pseudo)
     if proto == _UDP:
         return _udp(out, at, sizes[0], sport, dport, pseudo)
-    return _echo(out, at, 8, ident, 0) if proto == _ICMP else _echo(out, at, 128, ident, pseudo)
+    if proto == _ICMP:
+        return _echo(out, at, 0 if sport == 0 and dport == 8 else 8, ident, 0)
+    return _echo(out, at, 129 if sport == 129 and dport == 128 else 128, ident, pseudo)
 
 
 @kernel

@@ -15,7 +15,9 @@ from mimir.capture.growth import Growth
 from mimir.capture.pcap import BLOCK, DAMAGED, MORE, SKIP
 from mimir.capture.reorder import in_time_order
 from mimir.capture.sources import STANDARD_INPUT, Source, expand
+from mimir.capture.tunnels import new_tunnels
 from mimir.errors import CaptureError
+from mimir.jit import Records
 
 BLOCK_BYTES = 1 << 20
 BATCH_ROWS = 1 << 15
@@ -36,6 +38,7 @@ class Capture:
     ):
         self.paths, self.overlays, self._growth, self._reorder_ns = paths, overlays, growth, reorder_ns
         self.counts = CaptureCounts()
+        self.tunnels = new_tunnels()  #: what `PacketBatch.tunnel` numbers (mimir.capture.tunnels.TUNNEL)
         self._block_bytes, self._batch_rows = block_bytes, batch_rows
 
     def __iter__(self) -> Iterator[PacketBatch]:
@@ -44,10 +47,11 @@ class Capture:
         return in_time_order(batches, self._reorder_ns, self._batch_rows) if self._reorder_ns else batches
 
     def _batches(self) -> Iterator[PacketBatch]:
-        self.counts = CaptureCounts()
+        self.counts, self.tunnels = CaptureCounts(), new_tunnels()
         for path in self.paths:
             growth = self._growth() if self._growth and path == self.paths[-1] else None
-            reader = _FileReader(path, self.counts, self._block_bytes, self._batch_rows, self.overlays, growth)
+            reader = _FileReader(path, self.counts, self._block_bytes, self._batch_rows, self.overlays, growth,
+                                 self.tunnels)  # fmt: skip
             try:
                 yield from reader.batches()
             finally:
@@ -108,11 +112,11 @@ class _FileReader:
 
     def __init__(
         self, path: Path, counts: CaptureCounts, block_bytes: int, batch_rows: int, overlays: bool,
-        growth: Growth | None = None,
+        growth: Growth | None = None, tunnels: Records | None = None,
     ):  # fmt: skip
         self.path, self.counts, self.growth = path, counts, growth
         self.source = Source(path)
-        self.tally = decode.new_tally()
+        self.tally = decode.new_tally(tunnels)
         if counts.last_ns is not None:
             self.tally.sums[decode.LAST_NS] = counts.last_ns
         self.rows, self.overlays = batch_rows, overlays

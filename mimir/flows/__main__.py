@@ -19,12 +19,17 @@ def main(arguments: list[str] | None = None) -> int:
     export.add_argument(
         "--timeout-s", type=float, default=120.0, help="silence after which a connection is over, s (default 120)"
     )
+    export.add_argument(
+        "--active-s", type=int, default=0, help="cut connections at whole multiples of so many s (default 0: never)"
+    )
     export.add_argument("--out", type=Path, required=True, help="the parquet file to write")
     chosen = parser.parse_args(arguments)
+    if chosen.timeout_s <= 0 or chosen.active_s < 0:
+        parser.error("--timeout-s must be > 0 and --active-s ≥ 0")
     from mimir.flows.records import write_flows
 
     try:
-        count = write_flows(chosen.captures, chosen.entities, chosen.timeout_s, chosen.out)
+        count = write_flows(chosen.captures, chosen.entities, chosen.timeout_s, chosen.out, chosen.active_s)
     except MimirError as error:
         print(error, file=sys.stderr)
         return EXIT_SPEC

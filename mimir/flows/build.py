@@ -28,6 +28,7 @@ class EdgeReport:
     rows: int
     capture: CaptureCounts
     copies: dict[str, dict[str, int]]
+    proofs: dict[str, dict[str, int]]
     evicted_early: int
 
     def to_json(self) -> dict[str, Any]:
@@ -36,6 +37,7 @@ class EdgeReport:
         return {
             **counts,
             "copies_removed": self.copies,
+            "copies_recognised_by": self.proofs,
             "connections_evicted_early": self.evicted_early,
             "edge_rows": self.rows,
         }
@@ -66,7 +68,7 @@ def build_edges(
     for batch in read_ahead(capture, BATCHES_AHEAD) if workers > 1 else capture:
         tracker.add(batch)
     rows = write_edges(tracker.finish(), windows_s, recording, out)
-    return EdgeReport(recording, rows, capture.counts, tracker.copies(), tracker.evicted_early())
+    return EdgeReport(recording, rows, capture.counts, tracker.copies(), tracker.proofs(), tracker.evicted_early())
 
 
 def _load(entities: Path | None) -> Identity:

@@ -130,9 +130,18 @@ class ConnectionTracker:
 
     def copies(self) -> dict[str, dict[str, int]]:
         """Packets and IP bytes left out as copies, by rule; complete after `finish`."""
-        pairs = zip(table.RULE_NAMES[1:], self._table.copies[1:].tolist(), strict=True)
-        return {rule: {"packets": packets, "bytes": size} for rule, (packets, size) in pairs}
+        return _named(table.RULE_NAMES[1:], self._table.copies[1:])
+
+    def proofs(self) -> dict[str, dict[str, int]]:
+        """The same packets and bytes, by what showed that they are copies."""
+        return _named(table.PROOF_NAMES, self._table.proofs)
 
     def evicted_early(self) -> int:
         """Connections forgotten before their time-out because too many were open."""
         return int(self._table.meta[table.EVICTED_EARLY])
+
+
+def _named(names: tuple[str, ...], sums: NDArray[np.int64]) -> dict[str, dict[str, int]]:
+    return {
+        name: {"packets": packets, "bytes": size} for name, (packets, size) in zip(names, sums.tolist(), strict=True)
+    }

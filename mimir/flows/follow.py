@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimir.capture.batch import SYN, TCP, UDP
+from mimir.capture.batch import ACK, SYN, TCP, UDP
 from mimir.capture.dns import query_of
 from mimir.flows.hashing import address_number, hash_tuple, known_bits
-from mimir.flows.legs import link
+from mimir.flows.legs import join_by_numbers, link
 from mimir.flows.packets import Packets, begins_anew, client_token, sender_is_client, spot
 from mimir.flows.table import (
     ADDRESSES,
@@ -19,6 +19,8 @@ from mimir.flows.table import (
     FIRST_FROM_CLIENT,
     FREE,
     NOT_A_COPY,
+    PEER_SEEN,
+    PROOF_INTERFACE,
     ROWS,
     SERIAL,
     SYN_SEEN,
@@ -94,7 +96,7 @@ def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -
     c.in_use, c.rule, c.payload_from, c.mediated, c.row, c.leg = 1, NOT_A_COPY, 0, 0, -1, -1
     c.first_ns, c.last_ns, c.born_ns, c.serial = p.ts_ns[i], p.ts_ns[i], meta[WATERMARK_NS], meta[SERIAL]
     c.spot, c.token = spot(p, i), client_token(p, i, from_client)
-    c.recent = c.token
+    c.recent, c.tunnel, c.proof = c.token, -1, 0
     src, dst = address_number(table, src_high, src_low), address_number(table, dst_high, dst_low)
     src_bits = known_bits(table.endpoints, src_high, src_low, 0)
     dst_bits = known_bits(table.endpoints, dst_high, dst_low, 0)
@@ -107,6 +109,9 @@ def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -
     table.sides[2 * k].started, table.sides[2 * k].interface = 0, -2
     table.sides[2 * k + 1].started, table.sides[2 * k + 1].interface = 0, -2
     link(table, k)
+    if c.proto == TCP and p.tcp_flags[i] & (SYN | ACK) == ACK and p.payload_bytes[i] > 0:
+        number = p.tcp_ack[i] if from_client else p.tcp_seq[i]
+        join_by_numbers(table, k, np.uint32(np.int64(number) + 0x9E3779B1 * np.int64(p.payload_bytes[i])))
     return k
 
 
@@ -147,15 +152,22 @@ def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: b
     """Account for one packet of connection `k`."""
     c, side = table.connections[k], table.sides[2 * k + (1 if from_b else 0)]
     c.last_ns = max(c.last_ns, now)
+    request = from_b == (c.client_is_b != 0)
+    if p.tunnel[i] >= 0 and c.tunnel < 0:
+        c.tunnel = 2 * p.tunnel[i] + (0 if request else 1)
     if is_copy(side, p, i, now):
         table.copies[BY_INTERFACE, COPY_PACKETS] += 1
         table.copies[BY_INTERFACE, COPY_BYTES] += np.int64(p.ip_bytes[i])
+        table.proofs[PROOF_INTERFACE, COPY_PACKETS] += 1
+        table.proofs[PROOF_INTERFACE, COPY_BYTES] += np.int64(p.ip_bytes[i])
         return
     row = table.rows[row_of(table, k, window)]
-    payload, flags, request = np.int64(p.payload_bytes[i]), p.tcp_flags[i], from_b == (c.client_is_b != 0)
+    payload, flags = np.int64(p.payload_bytes[i]), p.tcp_flags[i]
     if c.proto == TCP and flags != 0:
         payload = fresh_payload(side, p.tcp_seq[i], payload, flags & SYN != 0)
         update_state(table, p, i, c, flags, from_b, request)
+        if flags & (SYN | ACK) == SYN | ACK and not request and not c.state & PEER_SEEN:
+            join_by_numbers(table, k, p.tcp_seq[i])
         opened = opened and flags & SYN != 0
     if opened:
         row.connections += 1

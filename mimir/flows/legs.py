@@ -8,14 +8,18 @@ begin within `LEG_NS` of each other at different places (interface and direction
 * client sequence number, where one server is a known service address or node port (both translated).
 
 UDP has no sequence numbers: length and IP identification of the first packet stand in, and knowledge of the service
-or node address is required unless the identification is there and equal. Captures that do not say where a packet was
-seen need that knowledge too.
+or node address is required unless the identification is there and equal.
+
+Captures that do not say on which interface a packet was seen (Ethernet, cooked version 1) hide where legs begin. There TCP
+legs must agree in both initial sequence numbers, 64 bits that address translation never changes; without the handshake in
+both numbers and the size of the first segment, and in one endpoint. Datagrams then need the knowledge of addresses.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from mimir.capture.batch import UDP
 from mimir.flows.hashing import hash_endpoint, mix
 from mimir.flows.table import (
     BY_MASQUERADE,
@@ -26,8 +30,14 @@ from mimir.flows.table import (
     NODE,
     NODE_PORT,
     NOT_A_COPY,
+    PEER_SEEN,
+    PROOF_ENTITIES,
+    PROOF_MARKS,
+    PROOF_NUMBERS,
+    SERIAL,
     SERVICE,
     SYN_SEEN,
+    WATERMARK_NS,
     Table,
 )
 from mimir.jit import Flag, Int, inlined, kernel
@@ -37,6 +47,8 @@ LEG_NS = 1_000_000_000
 NEAR_TOKENS = 1 << 20
 MAX_STEPS = 64
 SERVES = SERVICE | NODE_PORT
+#: spots below have no interface index, at most a direction (see mimir.flows.packets.spot)
+FIRST_PLACE = 1 << 8
 
 
 @inlined
@@ -127,7 +139,7 @@ def link(table: Table, k: Int) -> None:
         m = walk(table, k, c.next_token, False)
     if m >= 0:
         join(table, m, k)
-    elif c.proto != 6:
+    elif c.proto == UDP:
         join_to_old_leg(table, k)
 
 
@@ -151,7 +163,7 @@ def join_to_old_leg(table: Table, k: Int) -> None:
         if current and old.proto == c.proto and (old.server_kind & SERVES) != 0 and same_client(table, k, m):
             if old.rule == NOT_A_COPY:
                 old.rule = BY_NODE_PORT if (old.server_kind & NODE_PORT) != 0 else BY_SERVICE
-            c.mediated, c.leg, old.leg = 1, m, k
+            c.mediated, c.leg, old.leg, old.proof = 1, m, k, PROOF_ENTITIES
             return
         m = np.int64(old.next_client)
 
@@ -173,6 +185,8 @@ def join(table: Table, older: Int, newer: Int) -> None:
     x_serves, y_serves = (x.server_kind & SERVES) != 0, (y.server_kind & SERVES) != 0
     x_node, y_node = (x.client_kind & NODE) != 0, (y.client_kind & NODE) != 0
     third = x.leg >= 0
+    known = x_node != y_node if servers and not clients else x_serves != y_serves
+    proof = PROOF_ENTITIES if known else PROOF_NUMBERS if x.proto == 6 else PROOF_MARKS
     if servers and not clients:
         newer_is_copy = third or (y_node if x_node != y_node else forward)
         copy, kept = (newer, older) if newer_is_copy else (older, newer)
@@ -186,3 +200,42 @@ def join(table: Table, older: Int, newer: Int) -> None:
         if not third:
             table.connections[kept].client = table.connections[copy].client
     table.connections[copy].leg, table.connections[kept].leg = kept, copy
+    table.connections[copy].proof = proof
+
+
+@inlined
+def is_same_stream(table: Table, k: Int, m: Int) -> Flag:
+    """Do two TCP connections, seen at unknown places, have the same numbers in both directions?"""
+    x, y = table.connections[k], table.connections[m]
+    if y.proto != 6 or x.token != y.token or x.peer != y.peer or not y.state & PEER_SEEN:
+        return False
+    if y.spot >= FIRST_PLACE or y.leg >= 0 or (x.state & SYN_SEEN) != (y.state & SYN_SEEN):
+        return False
+    clients, servers = same_client(table, k, m), same_server(table, k, m)
+    if (clients and servers) or (not x.state & SYN_SEEN and not clients and not servers):
+        return False
+    settled_ns = table.meta[WATERMARK_NS] - LEG_NS
+    return abs(x.first_ns - y.first_ns) <= LEG_NS and x.born_ns >= settled_ns and y.born_ns >= settled_ns
+
+
+@kernel
+def join_by_numbers(table: Table, k: Int, peer: Int) -> None:
+    """The server's number of connection `k` became known: look for a leg with the same numbers in both directions."""
+    c = table.connections[k]
+    c.peer = peer
+    c.state |= PEER_SEEN
+    if c.spot >= FIRST_PLACE or c.leg >= 0:
+        return
+    m = np.int64(table.by_token[np.int64(mix(np.uint64(c.token)) % np.uint64(CHAIN_HEADS))])
+    newest = table.meta[SERIAL] + 1
+    for _ in range(MAX_STEPS):
+        if m < 0 or table.connections[m].serial >= newest:
+            return
+        newest = table.connections[m].serial
+        if m != k and table.connections[m].in_use and is_same_stream(table, k, m):
+            if newest < c.serial:
+                join(table, m, k)
+            else:
+                join(table, k, m)
+            return
+        m = np.int64(table.connections[m].next_token)

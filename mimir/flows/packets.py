@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.capture.batch import ACK, RST, SYN, TCP, PacketBatch
+from mimir.capture.batch import ACK, ICMP, ICMP6, RST, SYN, TCP, PacketBatch
 from mimir.flows.hashing import known_bits
 from mimir.flows.table import LISTENER, SYN_SEEN, Table
 from mimir.jit import Flag, Int, Record, inlined
@@ -37,6 +37,7 @@ class Packets(NamedTuple):
     ip_id: NDArray[np.uint16]
     ifindex: NDArray[np.int32]
     direction: NDArray[np.uint8]
+    tunnel: NDArray[np.int32]
     dns_offset: NDArray[np.int64]
     dns_bytes: NDArray[np.uint16]
     data: NDArray[np.uint8]
@@ -61,7 +62,7 @@ def sender_is_client(table: Table, p: Packets, i: Int) -> Flag:
     if p.proto[i] == TCP and p.tcp_flags[i] & SYN:
         return not p.tcp_flags[i] & ACK
     sport, dport = np.int64(p.sport[i]), np.int64(p.dport[i])
-    if sport == 0 and dport == 0:
+    if (sport == 0 and dport == 0) or p.proto[i] == ICMP or p.proto[i] == ICMP6:
         return True
     src_listens = known_bits(table.endpoints, p.src[i, 0], p.src[i, 1], sport) & LISTENER
     dst_listens = known_bits(table.endpoints, p.dst[i, 0], p.dst[i, 1], dport) & LISTENER

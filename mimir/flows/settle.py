@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.capture.batch import ICMP, ICMP6
 from mimir.flows.follow import REORDER_NS, rebuild
 from mimir.flows.hashing import K1, K2, mix
 from mimir.flows.legs import LEG_NS
@@ -102,7 +103,7 @@ def add_edge(table: Table, names: Names, e: Edges, r: Int) -> None:
     row = table.rows[r]
     c = table.connections[row.connection]
     client, server = owner(names, c.client, c.first_ns), owner(names, c.server, c.first_ns)
-    port = c.a_port if c.client_is_b else c.b_port
+    port = 0 if c.proto == ICMP or c.proto == ICMP6 else c.a_port if c.client_is_b else c.b_port
     service = (np.int64(port) << 8) | np.int64(c.proto)
     slot = edge_slot(e, client, server, service, row.window)
     n = np.int64(e.slots[slot])
@@ -150,6 +151,8 @@ def settle_rows(table: Table, names: Names, e: Edges, start: Int, everything: bo
         else:
             table.copies[c.rule, COPY_PACKETS] += np.int64(row.request_packets) + np.int64(row.response_packets)
             table.copies[c.rule, COPY_BYTES] += row.request_bytes + row.response_bytes
+            table.proofs[c.proof, COPY_PACKETS] += np.int64(row.request_packets) + np.int64(row.response_packets)
+            table.proofs[c.proof, COPY_BYTES] += row.request_bytes + row.response_bytes
         if c.row == r:
             c.row = -1
         row.connection = -1

@@ -12,10 +12,13 @@ from mimir.jit import Records
 #: bits of what is known about an address (port 0) or an endpoint
 SERVICE, LISTENER, NODE, NODE_PORT = 1, 2, 4, 8
 #: bits of `state`
-SYN_SEEN, FIN_A, FIN_B, RESET, ANSWERED, DEAD, FIRST_FROM_CLIENT = 1, 2, 4, 8, 16, 32, 64
+SYN_SEEN, FIN_A, FIN_B, RESET, ANSWERED, DEAD, FIRST_FROM_CLIENT, PEER_SEEN = 1, 2, 4, 8, 16, 32, 64, 128
 #: rules by which a copy is removed; indices of `Table.copies`
 NOT_A_COPY, BY_INTERFACE, BY_SERVICE, BY_NODE_PORT, BY_MASQUERADE = range(5)
 RULE_NAMES = ("", "interface", "service_address", "node_port", "masquerade")
+#: what showed that it is a copy; indices of `Table.proofs`. Marks: IP identification and length of a datagram
+PROOF_INTERFACE, PROOF_ENTITIES, PROOF_NUMBERS, PROOF_MARKS = range(4)
+PROOF_NAMES = ("interface_index", "entities", "sequence_numbers", "datagram_marks")
 #: indices of `Table.meta`
 WATERMARK_NS, CONNECTIONS, ROWS, ADDRESSES, FREE, SERIAL, LISTENERS, EVICTED_EARLY, LATE = range(9)
 
@@ -25,11 +28,13 @@ CONNECTION = np.dtype(
         ("first_ns", "i8"), ("last_ns", "i8"), ("born_ns", "i8"),  # born: watermark when it was created
         ("serial", "i8"), ("spot", "i8"),  # spot: interface and direction of its first packet
         ("token", "u4"),  # TCP: client sequence number; UDP: length and IP identification of the first packet
+        ("peer", "u4"),  # TCP: server sequence number, known when PEER_SEEN
         ("recent", "u4"),  # UDP: the same of the client's newest packet
         ("row", "i4"), ("client", "i4"), ("server", "i4"),  # pending row; numbers of addresses
         ("leg", "i4"), ("next_client", "i4"), ("next_token", "i4"),
+        ("tunnel", "i4"),  # number of the overlay tunnel × 2, + 1 if its packet came from the server; -1: seen bare only
         ("a_port", "u2"), ("b_port", "u2"),
-        ("proto", "u1"), ("client_is_b", "u1"), ("state", "u1"), ("rule", "u1"), ("payload_from", "u1"),
+        ("proto", "u1"), ("client_is_b", "u1"), ("state", "u1"), ("rule", "u1"), ("proof", "u1"), ("payload_from", "u1"),
         ("mediated", "u1"), ("client_kind", "u1"), ("server_kind", "u1"), ("in_use", "u1"),
     ],
     align=True,
@@ -69,6 +74,7 @@ class Table(NamedTuple):
     by_client: NDArray[np.int32]  #: newest connection of a client endpoint, by hash
     by_token: NDArray[np.int32]
     copies: NDArray[np.int64]  #: (rules, 2): packets and IP bytes removed
+    proofs: NDArray[np.int64]  #: (proofs, 2): the same, by what showed it
     meta: NDArray[np.int64]
 
 
@@ -88,6 +94,7 @@ def new_table(connections: int, rows: int, addresses: int, known_endpoints: int)
         by_client=np.full(CHAIN_HEADS, -1, np.int32),
         by_token=np.full(CHAIN_HEADS, -1, np.int32),
         copies=np.zeros((len(RULE_NAMES), 2), np.int64),
+        proofs=np.zeros((len(PROOF_NAMES), 2), np.int64),
         meta=meta,
     )
 

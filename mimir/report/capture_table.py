@@ -10,7 +10,17 @@ from mimir.report.load import RunFiles
 from mimir.report.words import plain
 from mimir.units import format_bytes, format_duration
 
-CAPTURE_FIRST = ("packets", "bytes", "captured_bytes", "copies_removed", "dropped", "skipped", "fragments", "truncated")
+CAPTURE_FIRST = (
+    "packets",
+    "bytes",
+    "captured_bytes",
+    "copies_removed",
+    "copies_recognised_by",
+    "dropped",
+    "skipped",
+    "fragments",
+    "truncated",
+)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ def batch_of(rows: list[Row]) -> PacketBatch:
         ip_id=column([r.ident for r in rows], np.uint16),
         ifindex=column([r.ifindex for r in rows], np.int32),
         direction=column([r.direction for r in rows], np.uint8),
+        tunnel=np.full(len(rows), -1, np.int32),
         dns_offset=column(offsets, np.int64),
         dns_bytes=column([len(m) for m in messages], np.uint16),
         data=np.frombuffer(b"".join(messages), dtype=np.uint8),
@@ -232,8 +233,8 @@ def test_the_reader_gives_the_same_batch(tmp_path: Path, rows: list[Row]) -> Non
     (read,) = open_capture(tmp_path / "a.pcap")
     ports, tcp, v4 = np.isin(written.proto, (TCP, UDP)), written.proto == TCP, written.src[:, 0] == 0
     expected = {
-        "sport": written.sport * ports,
-        "dport": written.dport * ports,
+        "sport": written.sport * ports + 8 * (written.proto == ICMP) + 128 * (written.proto == ICMP6),
+        "dport": written.dport * ports + 129 * (written.proto == ICMP6),
         "tcp_seq": written.tcp_seq * tcp,
         "tcp_ack": written.tcp_ack * tcp,
         "ip_id": written.ip_id * v4,

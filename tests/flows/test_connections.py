@@ -182,7 +182,7 @@ def test_dns_queries_and_their_names(tmp_path: Path) -> None:
 
 
 def test_other_protocols_are_edges_too(tmp_path: Path) -> None:
-    echo = s.ipv4("10.0.0.1", "10.0.0.2", 1, bytes(64))
+    echo = s.ipv4("10.0.0.1", "10.0.0.2", 1, bytes([8]) + bytes(63))
     reply = s.ipv4("10.0.0.2", "10.0.0.1", 1, bytes(64))
     gre = s.ipv4("10.0.0.1", "10.0.0.2", 47, bytes(10))
     six = s.ipv6("2001:db8::1", "fd00::2", 132, bytes([0x90, 0, 0x0F, 0xA0]) + bytes(20))

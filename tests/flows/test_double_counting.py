@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -234,10 +235,76 @@ def test_cooked_captures_of_version_1_have_only_the_direction(tmp_path: Path) ->
     assert result.edges()[WEB, USER, 8080, "tcp"]["mediated_bytes"] == result.total() == ONCE
 
 
-def test_ethernet_needs_to_know_the_service(tmp_path: Path) -> None:
+def proofs(result: Any) -> dict[str, int]:
+    return {name: c["bytes"] for name, c in result.report.proofs.items() if c["packets"]}
+
+
+def test_ethernet_without_entities_goes_by_sequence_numbers(tmp_path: Path) -> None:
     frames = conversation(through_service(), http(), link=s.ETHERNET)
-    assert edges_of(tmp_path, frames, entities=ENTITIES, link=s.ETHERNET).total() == ONCE
-    assert edges_of(tmp_path, frames, link=s.ETHERNET).total() == 2 * ONCE
+    known = edges_of(tmp_path, frames, entities=ENTITIES, link=s.ETHERNET)
+    assert (known.total(), proofs(known)) == (ONCE, {"entities": ONCE})
+    unknown = edges_of(tmp_path, frames, link=s.ETHERNET)
+    assert (unknown.total(), proofs(unknown)) == (ONCE, {"sequence_numbers": ONCE})
+    row = unknown.edges()[CLIENT[0], POD[0], 8080, "tcp"]
+    assert row["mediated_bytes"] == ONCE
+    assert (row["connections"], row["request_packets"] + row["response_packets"]) == (1, 12)
+
+
+@pytest.mark.parametrize("link", [s.ETHERNET, s.SLL])
+@pytest.mark.parametrize(
+    ("legs", "kept"),
+    [
+        ([Leg(CLIENT, ("198.51.100.7", 443), 11), Leg((NODE, 33_333), ("198.51.100.7", 443), 2, FROM_US)], CLIENT[0]),
+        ([Leg(OUTSIDE, (NODE, 30_001), 2), Leg(("172.17.0.1", 61_234), POD, 12, FROM_US)], f"outside:{OUTSIDE[0]}"),
+    ],
+)
+def test_translated_sources_without_entities(tmp_path: Path, legs: list[Leg], kept: str, link: int) -> None:
+    """A masqueraded client, and both ends translated at once."""
+    result = edges_of(tmp_path, conversation(legs, http(), link=link), link=link)
+    assert [key[0] for key in result.edges()] == [kept]
+    assert (result.total(), proofs(result)) == (ONCE, {"sequence_numbers": ONCE})
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3])
+def test_ethernet_without_the_beginning(tmp_path: Path, first: int) -> None:
+    """Legs are found from a SYN, its answer (each on both legs) or a first segment with payload on."""
+    frames = conversation(through_service(), http(), link=s.ETHERNET)[2 * first :]
+    result = edges_of(tmp_path, frames, link=s.ETHERNET)
+    if first == 2:  # the bare ACK says too little to be sure
+        assert result.removed() == 0
+    else:
+        assert result.total() == sum(proofs(result).values())
+
+
+def test_equal_numbers_without_an_answer_prove_nothing_on_ethernet(tmp_path: Path) -> None:
+    scan = [
+        conversation([Leg(CLIENT, (f"10.244.3.{i}", 22), 11)], http()[:1], START_NS + i * 1000, link=s.ETHERNET)
+        for i in range(1, 9)
+    ]
+    assert edges_of(tmp_path, *scan, link=s.ETHERNET).removed() == 0
+    answered = [
+        conversation([Leg(CLIENT, (f"10.244.3.{i}", 22), 11)], http(), START_NS + i * 1000, (7, i), s.ETHERNET)
+        for i in range(1, 9)
+    ]
+    result = edges_of(tmp_path, *answered, link=s.ETHERNET)
+    assert (result.removed(), result.total()) == (0, 8 * ONCE)
+
+
+def test_legs_far_apart_in_time_are_two_connections(tmp_path: Path) -> None:
+    one, two = (conversation([leg], http(), link=s.ETHERNET) for leg in through_service())
+    late = [s.Frame(f.ts_ns + 1_500_000_000, f.data, f.original) for f in two]
+    assert edges_of(tmp_path, one, late, link=s.ETHERNET).removed() == 0
+
+
+def test_datagrams_on_ethernet_need_to_know_the_service(tmp_path: Path) -> None:
+    """Resolvers that ask all name servers at once send the same message to each: no proof of a translation."""
+    frames = [
+        s.Frame(f.ts_ns, s.ethernet(f.data[20:]))
+        for f in datagrams(through_service(pod=(POD[0], 53), service=(SERVICE[0], 53)), [(True, s.dns("a.example"))])
+    ]
+    assert edges_of(tmp_path, frames, link=s.ETHERNET).removed() == 0
+    result = edges_of(tmp_path, frames, link=s.ETHERNET, entities=ENTITIES)
+    assert sum(proofs(result).values()) == result.total()
 
 
 def test_a_changed_route_goes_on_counting(tmp_path: Path) -> None:

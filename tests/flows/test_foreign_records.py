@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mimir.flows.__main__ import main
 from mimir.flows.community_id import community_id
 from mimir.flows.foreign import build_flow_edges
 from mimir.flows.records import SCHEMA, FlowRecorder, write_flows
+from tests.capture import capture_samples as s
 from tests.flows.flow_samples import (
     CLIENT,
     ENTITIES,
@@ -71,7 +73,7 @@ def test_a_connection_is_one_row_under_zeeks_names(tmp_path: Path) -> None:
 
 def test_a_connection_over_many_windows_and_settlings_stays_one_row(tmp_path: Path) -> None:
     """The second half comes long after the first was settled; another client reuses nothing of it."""
-    steps = http([(100, 1000)] * 3, close=False) + [s for s in http([(50, 500)])[3:]]
+    steps = http([(100, 1000)] * 3, close=False) + http([(50, 500)])[3:]
     steps = [step if number != 6 else type(step)(step.from_client, step.payload, step.flags, gap_ns=90 * 10**9)
              for number, step in enumerate(steps)]  # fmt: skip
     result = edges_of(tmp_path, conversation(directly(), steps), entities=[])
@@ -92,6 +94,41 @@ def recorded(path: Path, settle_often: bool) -> Any:
                 recorder._settle(everything=False)
     recorder.finish()
     return recorder.flows()
+
+
+def test_an_active_time_out_cuts_long_connections_and_loses_nothing(tmp_path: Path) -> None:
+    steps = [replace(step, gap_ns=7 * 10**9) for step in http([(100, 1000)] * 3)]
+    edges_of(tmp_path, conversation(directly(), steps), entities=[])
+    whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
+    assert write_flows([tmp_path / "x.pcap"], None, 300.0, whole) == 1
+    assert main(["export", str(tmp_path / "x.pcap"), "--active-s", "30", "--out", str(cut), "--timeout-s", "300"]) == 0
+    parts, one = pd.read_parquet(cut), pd.read_parquet(whole).iloc[0]
+    assert len(parts) > 3
+    assert [int(parts[name].sum()) for name in PAIRS] == [int(one[name]) for name in PAIRS]
+    assert parts["ts"].iloc[0] == one["ts"]
+    assert parts["ts"].iloc[1:].dt.second.isin((0, 30)).all()
+    assert (parts["duration"] < 30).all()
+    assert parts["community_id"].nunique() == 1
+    assert pq.read_schema(cut).metadata == {b"idle_timeout_s": b"300", b"active_timeout_s": b"30"}
+    assert pq.read_schema(whole).metadata == {b"idle_timeout_s": b"300", b"active_timeout_s": b"0"}
+
+
+def test_icmp_has_type_and_code_for_ports_and_an_id(tmp_path: Path) -> None:
+    """The published values of the Community ID specification (baseline), from packets."""
+    ends, back = ("192.168.0.89", "192.168.0.1"), ("192.168.0.1", "192.168.0.89")
+    packets = [(ends, 8, 0), (back, 0, 0), (ends, 20, 0), (ends, 20, 1)]
+    frames = [
+        s.Frame(START_NS + n, s.ethernet(s.ipv4(*pair, 1, bytes([kind, code]) + bytes(6))))
+        for n, (pair, kind, code) in enumerate(packets)
+    ]
+    write_flows([s.save(tmp_path / "x.pcap", s.pcap(frames, s.ETHERNET))], None, 300.0, tmp_path / "f.parquet")
+    found = pd.read_parquet(tmp_path / "f.parquet")
+    assert list(zip(found["id.orig_p"], found["id.resp_p"], found["orig_pkts"], found["resp_pkts"], strict=True)) == [
+        (8, 0, 1, 1), (20, 0, 1, 0), (20, 1, 1, 0),
+    ]  # fmt: skip
+    assert found["community_id"].tolist() == [
+        "1:X0snYXpgwiv9TZtqg64sgzUn6Dk=", "1:3o2RFccXzUgjl7zDpqmY7yJi8rI=", "1:tz/fHIDUHs19NkixVVoOZywde+I=",
+    ]  # fmt: skip
 
 
 def test_the_command_writes_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

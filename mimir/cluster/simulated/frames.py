@@ -49,5 +49,5 @@ def _batch(rows: Rows, messages: Sequence[bytes]) -> PacketBatch:
         sport=rows["sport"].copy(), dport=rows["dport"].copy(), frame_bytes=ip_bytes + np.uint32(20), ip_bytes=ip_bytes,
         payload_bytes=rows["payload"].astype(np.uint32), tcp_flags=rows["flags"].copy(), tcp_seq=seq,
         tcp_ack=rows["ack"].copy(), ip_id=rows["ip_id"].copy(), ifindex=rows["ifindex"].copy(),
-        direction=rows["direction"].copy(), dns_offset=offsets, dns_bytes=sizes, data=data,
+        direction=rows["direction"].copy(), tunnel=np.full(len(rows), -1, np.int32), dns_offset=offsets, dns_bytes=sizes, data=data,
     )  # fmt: skip
