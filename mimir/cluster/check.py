@@ -6,7 +6,6 @@ from functools import partial
 
 from mimir.apps.check import check_application
 from mimir.apps.graph import allowed_edges
-from mimir.cluster.simulated.check import check_cluster
 from mimir.errors import Problem
 from mimir.exfiltration.validate import problems as leak_problems
 from mimir.load.profile import check_load, users_at
@@ -17,6 +16,8 @@ def workload_problems(spec: Spec) -> list[Problem]:
     """Problems of a spec for a cluster that runs the application itself; leak and load are judged by its graph."""
     found = check_application(spec.app)
     if spec.cluster.name == "simulated":
+        from mimir.cluster.simulated.check import check_cluster
+
         found += check_cluster(spec.cluster, spec.app)
     if found:
         return found

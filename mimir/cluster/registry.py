@@ -10,6 +10,7 @@ from mimir.spec import Spec
 CLUSTERS = {
     "simulated": "mimir.cluster.simulated:SimulatedCluster",
     "recorded": "mimir.cluster.recorded:RecordedCluster",
+    "netns": "mimir.cluster.netns.cluster:NetnsCluster",
 }
 
 

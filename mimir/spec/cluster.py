@@ -89,4 +89,56 @@ class RecordedSpec:
     truth: str | None
 
 
-ClusterSpec = Annotated[SimulatedSpec | RecordedSpec, Field(discriminator="name")]
+@pydantic_dataclass(frozen=True, config=STRICT)
+class NetnsAddressesSpec:
+    """Addresses of the testbed: networks in CIDR notation, single addresses. None of them is seen outside it."""
+
+    node: str
+    pods: str
+    services: str
+    dns_service: str
+    clients: str
+    resolver: str
+    sink: str
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class NetnsDnsSpec:
+    """The testbed's DNS servers and what resolvers in the pods do."""
+
+    replicas: int
+    search: list[str]
+    ndots: int
+    resolver_ms: tuple[float, float]
+    cache_s: float
+    timeout_s: float
+    probe: ProbeSpec
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class NetnsLimitsSpec:
+    """When a recording is not worth anything."""
+
+    failed_share: float
+    late_share: float
+    late_s: float
+    dropped_share: float
+    lost_leak_share: float
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class NetnsSpec:
+    """Real processes and sockets in network namespaces of this machine."""
+
+    name: Literal["netns"]
+    parallel: bool
+    addresses: NetnsAddressesSpec
+    dns: NetnsDnsSpec
+    warmup_s: float
+    drain_s: float
+    request_timeout_s: float
+    ring_mb: int
+    limits: NetnsLimitsSpec
+
+
+ClusterSpec = Annotated[SimulatedSpec | RecordedSpec | NetnsSpec, Field(discriminator="name")]

@@ -1,0 +1,229 @@
+"""The services: real servers in the pods that do what conf/app says an endpoint does.
+
+A request names an endpoint; the pod makes that endpoint's calls stage by stage over real connections, takes its own time
+and answers with a size drawn as `mimir.apps.calls` describes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from mimir.apps.calls import CallTrees, compile_calls
+from mimir.cluster.netns.hosts import Host, Hosts, PodHost
+from mimir.cluster.netns.layout import Layout
+from mimir.cluster.netns.lines import Line, Lines, Streams
+from mimir.cluster.netns.replicas import Replicas
+from mimir.cluster.netns.serving import Agent, serve_connection
+from mimir.cluster.netns.tasks import BROKEN, Tasks
+from mimir.cluster.netns.wire import PUSHED_ACK, Asked, reply_bytes, request_bytes
+from mimir.spec.app import OUTSIDE, EdgeSpec
+
+_S = 1e-9
+_WAIT_FOR_PEER_S = 2.0
+
+
+@dataclass
+class Request:
+    """One request being worked on: the connections its calls share, per edge of kind `caller`."""
+
+    lines: dict[int, Line] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+
+class Application:
+    """All services of one testbed. `serve()` opens them; `call()` is a call of a pod, as the model's edges say."""
+
+    def __init__(self, layout: Layout, hosts: Hosts, random: np.random.Generator, tasks: Tasks):
+        self.layout, self.hosts, self.tasks = layout, hosts, tasks
+        self.app, self.trees = layout.app, compile_calls(layout.app)
+        self._random = random
+        self._services = list(self.app.services.values())
+        self._names = list(self.app.services)
+        self._endpoints = [e for s in self._services for e in s.endpoints.values()]
+        self._collections = [float(n) for n in self.app.collections.values()]
+        self._lines: dict[tuple[str, int], Lines] = {}
+        self._accepted: dict[tuple[str, int], asyncio.StreamWriter] = {}
+        self._replicas = Replicas(self)
+        self.agents: dict[str, Agent] = {}  #: pod → who answers what is no call of the application
+        self.requests = 0
+
+    async def serve(self) -> None:
+        """Open every server. OSError when a port cannot be had."""
+        for name, spec in self.app.services.items():
+            if spec.kind == "external":
+                serve = partial(self._serve, None, spec.protocol)
+                await self.hosts.outside.listen(serve, spec.port, self.layout.service_ip[name])
+                continue
+            for host in self.hosts.of(name):
+                await host.listen(partial(self._serve, host, spec.protocol), spec.target_port)
+                for scrape in self.app.scrapes:
+                    if scrape.server == name and scrape.port != spec.target_port:
+                        await host.listen(partial(self._serve, host, "http"), scrape.port)
+        await self._replicas.serve()
+
+    async def call(self, host: PodHost, target: int, edge: int, request: Request | None = None) -> int:
+        """One call of a pod to an endpoint; bytes of the reply. Raises what a broken connection raises."""
+        endpoint, service = self._endpoints[target], self._services[int(self.trees.service[target])]
+        size = self.draw(self.trees.request[target])
+        lines = self.lines(host, edge)
+        if endpoint.pushed and service.protocol != "http":
+            return await self._pushed(lines, target, size)
+        message = request_bytes(
+            service.protocol, endpoint.action, self._host(target), target, size, close=lines.per_request
+        )
+        if request is not None and self.app.edges[edge].connection == "caller":
+            async with request.lock:
+                if edge not in request.lines:
+                    request.lines[edge] = await request.stack.enter_async_context(lines.caller())
+            return await request.lines[edge].ask(message, service.protocol)
+        try:
+            async with lines.use() as line:
+                fresh = line.exchanges == 0
+                return await line.ask(message, service.protocol)
+        except BROKEN:
+            if fresh:
+                raise
+        async with lines.use() as line:  # the server had closed a kept connection
+            return await line.ask(message, service.protocol)
+
+    def lines(self, host: PodHost, edge: int) -> Lines:
+        """Connections of a pod along an edge."""
+        key = host.pod.name, edge
+        if key not in self._lines:
+            spec = self.app.edges[edge]
+            self._lines[key] = Lines(spec, partial(self.reach, host, spec.server))
+        return self._lines[key]
+
+    async def reach(self, host: PodHost, service: str) -> Streams:
+        """A new connection of a pod to a service, its name looked up. OSError when there is none."""
+        address = await host.stub.address(self.layout.host(service))
+        if address is None:
+            raise ConnectionError(f"{host.pod.name}: no such host {self.layout.host(service)}")
+        return await host.connect(address, self.app.services[service].port)
+
+    def entry(self, host: Host, edge: EdgeSpec | None) -> Lines:
+        """Connections of a user to the service that users ask."""
+        name = self.app.users.entry
+        spec = self.app.services[name]
+        address = self.layout.cluster.addresses.node if spec.node_port else self.layout.service_ip[name]
+        known = edge or EdgeSpec(client=OUTSIDE, server=name, connection="session", keep=1, idle_s=0)
+        return Lines(known, partial(host.connect, address, spec.node_port or spec.port))
+
+    def draw(self, pair: tuple[float, float]) -> int:
+        """A size from (log median, sigma)."""
+        return max(1, round(math.exp(pair[0] + pair[1] * float(self._random.standard_normal()))))
+
+    def close(self) -> None:
+        """Close the connections of all clients."""
+        for lines in self._lines.values():
+            lines.close()
+
+    def _host(self, target: int) -> str:
+        return self.layout.host(self._names[int(self.trees.service[target])])
+
+    async def _serve(
+        self, host: PodHost | None, protocol: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """One accepted connection of a server; `host` is None beyond the cluster."""
+        peer = writer.get_extra_info("peername")
+        self._accepted[peer] = writer
+        agent = self.agents.get(host.pod.name) if host else None
+        try:
+            await serve_connection(reader, writer, protocol, partial(self._answer, host, protocol), agent)
+        except BROKEN:
+            pass
+        finally:
+            self._accepted.pop(peer, None)
+            writer.close()
+
+    async def _answer(self, host: PodHost | None, protocol: str, asked: Asked) -> bytes | None:
+        if asked.endpoint == PUSHED_ACK:
+            return None
+        if asked.wanted or not 0 <= asked.endpoint < len(self._endpoints):
+            return reply_bytes(protocol, asked.wanted, close=asked.close)
+        size = await self._work(host, asked.endpoint, asked.size)
+        return reply_bytes(protocol, size, close=asked.close)
+
+    async def _work(self, host: PodHost | None, number: int, asked: int) -> int:
+        """Do what an endpoint does; size of its reply."""
+        trees, brought = self.trees, 0
+        self.requests += 1
+        rows = range(int(trees.first_call[number]), int(trees.first_call[number + 1]))
+        request = Request()
+        async with request.stack:
+            for stage in sorted({int(trees.stage[r]) for r in rows} - {-1}):
+                calls = [self._repeated(host, r, request) for r in rows if trees.stage[r] == stage] if host else []
+                brought += sum(await asyncio.gather(*calls))
+        await asyncio.sleep(self.draw(trees.busy[number]) * _S)
+        if host:
+            await self._replicas.pass_on(host, number, asked)
+            self._trigger([r for r in rows if trees.stage[r] == -1])
+        if trees.inserts[number] >= 0:
+            self._collections[int(trees.inserts[number])] += 1
+        low, high = (int(x) for x in trees.times[number])
+        times = self._collections[high] if low < 0 else int(self._random.integers(low, high + 1))
+        own = self.draw(trees.response[number]) if times else 0
+        return round(own * times + float(trees.carries[number]) * brought)
+
+    async def _repeated(self, host: PodHost, row: int, request: Request) -> int:
+        trees = self.trees
+        if self._random.random() >= trees.probability[row]:
+            return 0
+        low, high = (int(x) for x in trees.counts[row])
+        total = 0
+        for _ in range(int(self._random.integers(low, high + 1))):
+            total += await self.call(host, int(trees.target[row]), int(trees.edge[row]), request)
+        return total
+
+    def _trigger(self, rows: list[int]) -> None:
+        trees = self.trees
+        for row in rows:
+            if self._random.random() < trees.probability[row]:
+                clients = self.hosts.of(self.app.edges[int(trees.edge[row])].client)
+                host = clients[int(self._random.integers(len(clients)))]
+                low, high = (float(x) for x in trees.delay[row])
+                self.tasks.start(self._later(host, row, float(self._random.uniform(low, high)) * _S), "trigger")
+
+    async def _later(self, host: PodHost, row: int, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        await self.call(host, int(self.trees.target[row]), int(self.trees.edge[row]))
+
+    async def _pushed(self, lines: Lines, target: int, size: int) -> int:
+        """The server sends first, on a connection the client keeps; the client acknowledges."""
+        service = self._services[int(self.trees.service[target])]
+        async with lines.use() as line, line.lock:
+            async with asyncio.timeout(_WAIT_FOR_PEER_S):
+                while line.local not in self._accepted:
+                    await asyncio.sleep(0.001)
+            reply = self.draw(self.trees.response[target])
+            self._accepted[line.local].write(reply_bytes(service.protocol, reply))
+            head = await line.reader.readexactly(4)
+            await line.reader.readexactly(int.from_bytes(head) - 4)
+            line.writer.write(request_bytes(service.protocol, "", "", PUSHED_ACK, size))
+            line.exchanges += 1
+            return reply
+
+
+def usual_response_s(trees: CallTrees) -> list[float]:
+    """Seconds each endpoint usually takes: its own median time and that of its calls, stage by stage."""
+    found: dict[int, float] = {}
+
+    def took(number: int) -> float:
+        if number not in found:
+            stages: dict[int, float] = {}
+            for row in range(int(trees.first_call[number]), int(trees.first_call[number + 1])):
+                stage, count = int(trees.stage[row]), float(trees.counts[row].mean())
+                if stage >= 0:
+                    longest = took(int(trees.target[row])) * count
+                    stages[stage] = max(stages.get(stage, 0.0), longest)
+            found[number] = math.exp(float(trees.busy[number][0])) * _S + sum(stages.values())
+        return found[number]
+
+    return [took(number) for number in range(len(trees.endpoints))]

@@ -1,0 +1,117 @@
+"""What happens without users: kubelet probes, timers of the services, scrapes, names looked up now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import numpy as np
+
+from mimir.cluster.netns.application import Application
+from mimir.cluster.netns.hosts import PodHost
+from mimir.cluster.netns.layout import KUBE_DNS
+from mimir.cluster.netns.lines import Lines
+from mimir.cluster.netns.tasks import BROKEN
+from mimir.cluster.netns.wire import BACKGROUND, read_reply, request_bytes
+from mimir.spec.app import BackgroundSpec, EdgeSpec, LookupSpec, ProbeSpec, ScrapeSpec
+
+HEALTH_PORT = 8080  #: of kube-dns
+
+
+class Around:
+    """Starts all of it; everything runs until the tasks are stopped."""
+
+    def __init__(self, application: Application, random: np.random.Generator):
+        self._it, self._random = application, random
+
+    async def start(self) -> None:
+        """Start every timer at a random phase."""
+        app, hosts = self._it.app, self._it.hosts
+        for host in hosts.of(KUBE_DNS):
+            await host.listen(partial(self._it._serve, host, "http"), HEALTH_PORT)
+            self._probe(host, self._it.layout.cluster.dns.probe, "http", HEALTH_PORT)
+        for name, service in app.services.items():
+            for host in hosts.of(name) if service.probe else []:
+                self._probe(host, service.probe, service.protocol, service.target_port)
+        for back in app.background:
+            for host in hosts.of(back.client):
+                self._timer(back.every_s, self._background(host, back), f"background {back.client} → {back.server}")
+        for scrape in app.scrapes:
+            for host in hosts.of(scrape.client):
+                for other in hosts.of(scrape.server):
+                    self._timer(scrape.every_s, self._scrape(host, other, scrape), f"scrape of {scrape.server}")
+        for lookup in app.lookups:
+            for name in lookup.services:
+                for host in hosts.of(name):
+                    self._it.tasks.start(self._lookups(host, lookup), f"lookup of {lookup.name}")
+
+    def _timer(self, every_s: float, action: Callable[[], Awaitable[None]], name: str) -> None:
+        phase_s = float(self._random.uniform(0, every_s))
+        self._it.tasks.start(self._every(every_s, phase_s, action, name), name)
+
+    async def _every(self, every_s: float, phase_s: float, action: Callable[[], Awaitable[None]], name: str) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + phase_s
+        while True:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due += every_s
+            try:
+                await action()
+            except BROKEN as error:
+                self._it.tasks.broken[f"{name}: {type(error).__name__}"] += 1
+
+    def _probe(self, host: PodHost, spec: ProbeSpec | None, protocol: str, port: int) -> None:
+        if spec is None:
+            return
+
+        async def probe() -> None:
+            reader, writer = await self._it.hosts.node.connect(host.pod.ip, port)
+            try:
+                if spec.request_bytes and spec.response_bytes:
+                    writer.write(
+                        self._message(
+                            protocol, "GET /health", host.pod.ip, (spec.request_bytes, spec.response_bytes), close=True
+                        )
+                    )
+                    await read_reply(reader, protocol)
+            finally:
+                writer.close()
+
+        self._timer(spec.every_s, probe, f"probe of {host.pod.service}")
+
+    def _background(self, host: PodHost, spec: BackgroundSpec) -> Callable[[], Awaitable[None]]:
+        edge = EdgeSpec(client=spec.client, server=spec.server, connection="shared", keep=1, idle_s=0)
+        lines = Lines(edge, partial(self._it.reach, host, spec.server))
+        protocol = self._it.app.services[spec.server].protocol
+        return partial(self._exchange, lines, protocol, "GET /", spec.server, (spec.request, spec.response))
+
+    def _scrape(self, host: PodHost, other: PodHost, spec: ScrapeSpec) -> Callable[[], Awaitable[None]]:
+        edge = EdgeSpec(client=spec.client, server=spec.server, connection="shared", keep=1, idle_s=0)
+        lines = Lines(edge, partial(host.connect, other.pod.ip, spec.port))
+        return partial(self._exchange, lines, "http", "GET /metrics", other.pod.ip, (spec.request, spec.response))
+
+    async def _exchange(
+        self,
+        lines: Lines,
+        protocol: str,
+        action: str,
+        host: str,
+        pairs: tuple[tuple[float, float], tuple[float, float]],
+    ) -> None:
+        request, response = (self._it.draw((math.log(median), sigma)) for median, sigma in pairs)
+        async with lines.use() as line:
+            await line.ask(self._message(protocol, action, host, (request, response)), protocol)
+
+    @staticmethod
+    def _message(protocol: str, action: str, host: str, sizes: tuple[int, int], *, close: bool = False) -> bytes:
+        return request_bytes(protocol, action, host, BACKGROUND, sizes[0], wanted=sizes[1], close=close)
+
+    async def _lookups(self, host: PodHost, spec: LookupSpec) -> None:
+        while True:
+            await asyncio.sleep(float(self._random.exponential(spec.every_s)))
+            try:
+                await host.stub.address(spec.name)
+            except TimeoutError:
+                self._it.tasks.broken[f"lookup of {spec.name}: TimeoutError"] += 1

@@ -1,0 +1,83 @@
+"""Can this spec run in network namespaces? Every reason why not is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+
+from mimir.errors import Problem
+from mimir.exfiltration.baseline import needs_baseline
+from mimir.spec import Spec
+from mimir.spec.cluster import NetnsSpec
+
+_WHERE = "set it in conf/cluster/netns.yaml or on the command line"
+_SPARE = 16
+_FIRST_SERVICE = 256
+MOST_PODS = 500
+
+
+def check_netns(cluster: NetnsSpec, spec: Spec) -> list[Problem]:
+    """Problems of a testbed for a spec; empty when it can be built."""
+    return [*_addresses(cluster, spec), *_numbers(cluster), *_cannot(spec)]
+
+
+def _addresses(cluster: NetnsSpec, spec: Spec) -> Iterator[Problem]:
+    pods = sum(s.replicas for s in spec.app.services.values() if s.kind != "external") + cluster.dns.replicas
+    if pods > MOST_PODS:
+        yield Problem(
+            "app.services", f"have {pods} pods in all", f"at most {MOST_PODS} on one machine", "use fewer replicas"
+        )
+    room = {"pods": pods + _SPARE, "services": _FIRST_SERVICE + len(spec.app.services) + _SPARE, "clients": 2 * _SPARE}
+    for key, least in room.items():
+        text = getattr(cluster.addresses, key)
+        try:
+            if IPv4Network(text).num_addresses < least:
+                yield Problem(f"cluster.addresses.{key}", f"is too small (got {text})", f"≥ {least} addresses", _WHERE)
+        except (AddressValueError, NetmaskValueError, ValueError):
+            yield Problem(
+                f"cluster.addresses.{key}", f"is no IPv4 network (got {text!r})", "e.g. 10.244.0.0/16", _WHERE
+            )
+    for key in ("node", "dns_service", "resolver", "sink"):
+        text = getattr(cluster.addresses, key)
+        try:
+            IPv4Address(text)
+        except (AddressValueError, ValueError):
+            yield Problem(f"cluster.addresses.{key}", f"is no IPv4 address (got {text!r})", "e.g. 192.0.2.1", _WHERE)
+
+
+def _numbers(cluster: NetnsSpec) -> Iterator[Problem]:
+    positive = {
+        "dns.replicas": cluster.dns.replicas, "dns.timeout_s": cluster.dns.timeout_s, "ring_mb": cluster.ring_mb,
+        "request_timeout_s": cluster.request_timeout_s, "dns.resolver_ms": cluster.dns.resolver_ms[0],
+        "dns.probe.every_s": cluster.dns.probe.every_s,
+    }  # fmt: skip
+    for key, value in positive.items():
+        if value <= 0:
+            yield Problem(f"cluster.{key}", f"must be > 0 (got {value:g})", next=_WHERE)
+    for key in ("warmup_s", "drain_s"):
+        if getattr(cluster, key) < 0:
+            yield Problem(f"cluster.{key}", f"must be ≥ 0 (got {getattr(cluster, key):g})", next=_WHERE)
+    for key in ("failed_share", "late_share", "dropped_share", "lost_leak_share"):
+        value = getattr(cluster.limits, key)
+        if not 0 <= value <= 1:
+            yield Problem(f"cluster.limits.{key}", f"is out of range (got {value:g})", "0 … 1", _WHERE)
+
+
+def _cannot(spec: Spec) -> Iterator[Problem]:
+    """What other clusters can do and this one cannot."""
+    instead = "leave it out or choose cluster=simulated"
+    if spec.load.triggers:
+        yield Problem(
+            "load.triggers", "are not possible on cluster=netns, whose pods neither come nor go", "[]", instead
+        )
+    if needs_baseline(spec.exfiltration):
+        got = "measured by the fit recording (adaptive, rate_share_of_edge) is not possible on cluster=netns"
+        yield Problem("exfiltration", got, "a rate in bytes, another pacing", instead)
+    if spec.cluster.name == "netns" and spec.exfiltration.channel != "none":
+        external = [
+            n for n in spec.exfiltration.path if n in spec.app.services and spec.app.services[n].kind == "external"
+        ]
+        if external:
+            yield Problem(
+                "exfiltration.path", f"passes {', '.join(external)}, which is beyond the cluster", next=instead
+            )

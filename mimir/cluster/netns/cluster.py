@@ -1,0 +1,113 @@
+"""NetnsCluster: the Cluster protocol for this machine. Each recording is a testbed process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from types import TracebackType
+from typing import IO, Any, Self
+
+from mimir.apps.graph import allowed_edges
+from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
+from mimir.cluster.check import workload_problems
+from mimir.cluster.netns.check import check_netns
+from mimir.cluster.netns.layout import Layout
+from mimir.cluster.netns.requirements import child_environment, requirements
+from mimir.errors import MimirError, Problem
+from mimir.load.behaviours import request_rate
+from mimir.spec import Spec
+from mimir.spec.build import to_dict
+from mimir.spec.cluster import NetnsSpec
+
+_TAIL_BYTES = 2000
+
+
+class NetnsCluster:
+    """Starts testbeds; has nothing else to clean up, since all a testbed made goes with its process."""
+
+    def __init__(self, spec: Spec):
+        if not isinstance(spec.cluster, NetnsSpec):
+            raise TypeError(f"NetnsCluster needs cluster=netns, got {spec.cluster.name}")
+        self._spec, self._cluster = spec, spec.cluster
+        self.parallel = spec.cluster.parallel
+
+    def problems(self) -> list[Problem]:
+        """An inconsistent application, load or leak; what this cluster cannot do; addresses that do not fit."""
+        return [*workload_problems(self._spec), *check_netns(self._cluster, self._spec)]
+
+    def requirements(self) -> list[Requirement]:
+        """Linux, user namespaces, ip, nft."""
+        return requirements()
+
+    def plan(self, spec: Spec) -> dict[str, Any]:
+        """Pods, addresses, edges and expected load, as JSON values."""
+        layout = Layout(spec.app, self._cluster)
+        return {
+            "creates": "network namespaces of a process of this user; they end with it",
+            "node": self._cluster.addresses.node,
+            "pods": {pod.name: pod.ip for pod in layout.pods},
+            "services": layout.service_ip,
+            "edges": [f"{client} → {server}" for client, server in sorted(allowed_edges(spec.app))],
+            "load": {
+                "users": [round(spec.load.users * share / 100) for share in spec.load.profile],
+                "requests_per_min_at_peak": round(60 * spec.load.users * request_rate(spec.app, spec.load), 1),
+            },
+            "real_time_s": sum(spec.recording_s(name) for name in ("fit", "calibrate", "test")),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def record(self, order: RecordingOrder, progress: Progress) -> Recording:
+        """Make one recording in real time. MimirError when it failed or is not worth anything."""
+        given = asdict(order) | {"folder": str(order.folder)}
+        job = json.dumps({"spec": to_dict(self._spec), "order": given})
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mimir.cluster.netns.testbed"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True,
+                start_new_session=True, env=child_environment(),
+            )  # fmt: skip
+            try:
+                assert process.stdin
+                process.stdin.write(job + "\n")
+                process.stdin.flush()
+                counts = _follow(process, progress)
+                process.wait(timeout=60)
+            except MimirError as error:
+                raise MimirError(f"{error}{_tail(complaints)}") from None
+            finally:
+                process.kill()
+                process.wait()
+            if counts is None:
+                raise MimirError(f"the testbed ended without a recording{_tail(complaints)}")
+        entities, timeline, truth = (order.folder / f"{name}.jsonl" for name in ("entities", "timeline", "truth"))
+        return Recording((order.folder / "capture" / f"{order.name}.pcap",), entities, timeline, truth, counts)
+
+
+def _follow(process: subprocess.Popen[str], progress: Progress) -> dict[str, Any] | None:
+    """Relay progress until the testbed ends; what it recorded. MimirError when it says why it failed."""
+    counts: dict[str, Any] | None = None
+    assert process.stdout
+    for line in process.stdout:
+        said = json.loads(line)
+        if "error" in said:
+            raise MimirError(said["error"])
+        if "progress" in said:
+            progress(*said["progress"])
+        counts = said.get("done", counts)
+    return counts
+
+
+def _tail(complaints: IO[str]) -> str:
+    complaints.seek(0)
+    text = complaints.read().strip()
+    return f"; it said: …{text[-_TAIL_BYTES:]}" if text else ""

@@ -1,0 +1,89 @@
+"""Namespaces of the Linux kernel: making them, entering them, and dying with the parent (namespaces(7), prctl(2))."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces named by `flags` for new ones. OSError when the kernel refuses."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def die_with_parent(parent: int) -> None:
+    """End this process when `parent` ends, even by SIGKILL. To be called after any change of user namespace."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    if os.getppid() != parent:  # it went before the call
+        os._exit(1)
+
+
+def become_root_of_own_world() -> None:
+    """New user and network namespace, in which this user is root; works for an ordinary user and for root alike.
+
+    Must run before any thread exists.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    unshare(CLONE_NEWUSER | CLONE_NEWNET)
+    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
+
+
+class Namespace:
+    """A network namespace held by a file descriptor. `with namespace:` is inside it; sockets made there stay there."""
+
+    def __init__(self, name: str, fd: int):
+        self.name, self.fd = name, fd
+        self._before: list[int] = []
+
+    @classmethod
+    def current(cls, name: str) -> Self:
+        """The namespace this thread is in."""
+        return cls(name, os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+
+    @classmethod
+    def new(cls, name: str) -> Self:
+        """A new, empty namespace; the thread stays where it was."""
+        home = cls.current("home")
+        try:
+            unshare(CLONE_NEWNET)
+            made = cls.current(name)
+            home._set()
+        finally:
+            os.close(home.fd)
+        return made
+
+    @property
+    def path(self) -> str:
+        """A path other programs of this user namespace can open."""
+        return f"/proc/{os.getpid()}/fd/{self.fd}"
+
+    def _set(self) -> None:
+        _check(_libc.setns(self.fd, CLONE_NEWNET), f"setns {self.name}")
+
+    def __enter__(self) -> Self:
+        self._before.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        self._set()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        before = self._before.pop()
+        _check(_libc.setns(before, CLONE_NEWNET), "setns back")
+        os.close(before)

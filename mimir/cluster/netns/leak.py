@@ -1,0 +1,120 @@
+"""The leaks of a recording acted out in real time, and the ledger of what really arrived."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+import numpy as np
+
+from mimir.apps.graph import allowed_edges
+from mimir.cluster.base import RecordingOrder
+from mimir.cluster.netns.application import Application
+from mimir.cluster.netns.dns import Outside
+from mimir.cluster.netns.hosts import PodHost
+from mimir.cluster.netns.layout import DNS_PORT
+from mimir.cluster.netns.relay import Relay
+from mimir.exfiltration.channels import dns_tunnel
+from mimir.exfiltration.ledger import LedgerEntry
+from mimir.exfiltration.plan import Incident, World, digest, plan_incidents, stolen_bytes
+from mimir.load.profile import users_at
+from mimir.spec import Spec
+from mimir.spec.exfiltration import DnsTunnelSpec
+from mimir.units import NS_PER_S
+
+_GAP_S = 0.02  # between the names of one message
+_POINT_S = 1.0
+
+
+class Tunnel:
+    """One incident in DNS: the store asks for names that are the data, on one socket."""
+
+    def __init__(
+        self,
+        spec: DnsTunnelSpec,
+        application: Application,
+        incident: Incident,
+        random: np.random.Generator,
+        outside: Outside,
+    ):
+        self.incident, self._spec, self._outside = incident, spec, outside
+        stores = application.hosts.of(incident.path[0])
+        self._store: PodHost = stores[int(random.integers(len(stores)))]
+        self._session = int(random.integers(1 << 16))
+        self._first = self._last = 0
+        self.left: list[tuple[float, bytes]] = []
+
+    @property
+    def pods(self) -> tuple[str, ...]:
+        """The store's pod; which pod of kube-dns answers is the service address's choice."""
+        return (self._store.pod.name, "", "")
+
+    async def run(self) -> None:
+        """Ask for every name."""
+        self._first, sequence = len(self._outside.heard), 0
+        with self._store.datagrams(self._store.dns_service, DNS_PORT) as channel:
+            for at, data in zip(self.incident.message_ns.tolist(), stolen_bytes(self.incident), strict=True):
+                await asyncio.sleep(max(0.0, (at - time.time_ns()) / NS_PER_S))
+                self.left.append((time.time(), data))
+                for name in dns_tunnel.encode(data, self._spec, self._session, sequence):
+                    sequence += 1
+                    await self._store.stub.query(channel, name, self._spec.record_type)
+                    await asyncio.sleep(_GAP_S)
+        self._last = len(self._outside.heard)
+
+    @property
+    def arrived(self) -> list[tuple[float, bytes]]:
+        """When each piece of data was first heard outside."""
+        seen: dict[bytes, tuple[float, bytes]] = {}
+        for at, name in self._outside.heard[self._first : self._last]:
+            if name.lower() not in seen:
+                seen[name.lower()] = (at, dns_tunnel.decode([name], self._spec))
+        return list(seen.values())
+
+
+class Leaks:
+    """All incidents of one recording."""
+
+    def __init__(
+        self, spec: Spec, order: RecordingOrder, start_s: int, application: Application, outside: Outside,
+        seed: np.random.SeedSequence,
+    ):  # fmt: skip
+        world = World(allowed_edges(spec.app), partial(users_at, spec.load), order.baseline)
+        incidents = plan_incidents(spec.exfiltration, start_s, order.duration_s, order.entropy, world)
+        dns, own = spec.exfiltration.dns, seed.spawn(len(incidents))
+        self._recording = order.name
+        self.acts: list[Relay | Tunnel] = [
+            Tunnel(dns, application, incident, np.random.default_rng(s), outside)
+            if incident.channel == "dns_tunnel" and dns
+            else Relay(spec.exfiltration, application, incident, np.random.default_rng(s))
+            for incident, s in zip(incidents, own, strict=True)
+        ]
+
+    async def run(self) -> None:
+        """Act them out one after the other; they never overlap."""
+        for act in self.acts:
+            await asyncio.sleep(max(0.0, act.incident.start_s - time.time() - 0.5))
+            await act.run()
+
+    def ledger(self) -> list[LedgerEntry]:
+        """What really happened, for every incident that began."""
+        return [_entry(act, self._recording) for act in self.acts]
+
+
+def _entry(act: Relay | Tunnel, recording: str) -> LedgerEntry:
+    incident, arrived, left = act.incident, act.arrived, act.left
+    points, total, last_s = [], 0, 0.0
+    for number, (at, data) in enumerate(arrived):
+        total += len(data)
+        if at - last_s >= _POINT_S or number == len(arrived) - 1:
+            points.append((at, total))
+            last_s = at
+    start_s = left[0][0] if left else incident.start_s
+    return LedgerEntry(
+        incident=incident.name, recording=recording, start=start_s, end=points[-1][0] if points else start_s,
+        channel=incident.channel, technique=incident.technique, path_class=incident.path_class, path=incident.path,
+        pods=act.pods, bytes_intended=incident.bytes_intended, bytes_delivered=total,
+        sha256_sent=digest(data for _, data in left), sha256_received=digest(data for _, data in arrived),
+        delivered=tuple(points),
+    )  # fmt: skip

@@ -1,0 +1,153 @@
+"""The testbed's network: a node that routes between veth pairs, pods behind them, the outside world on an uplink.
+
+Every pod has one address (/32) and a default route to its end of the node, as routed network plug-ins do; neighbours
+are fixed, so there is no ARP. Service addresses are nftables rules: DNAT to one of the pods, drawn per connection.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from mimir.cluster.netns.kernel import Namespace
+from mimir.cluster.netns.layout import KUBE_DNS, Layout, Pod
+from mimir.cluster.netns.requirements import tool
+from mimir.errors import MimirError
+
+GATEWAY, UPLINK, WORLD_LINK = "169.254.1.1", "up0", "eth0"
+_NODE_MAC = "ee:ee:ee:ee:ee:ee"
+_SYSCTL = Path("/proc/sys/net")
+
+
+@dataclass
+class Network:
+    """Namespaces of a running testbed; when the process ends they are gone."""
+
+    node: Namespace
+    outside: Namespace
+    pods: dict[str, Namespace]
+    born_s: dict[str, float]  #: pod → when its namespace was connected, UTC epoch seconds
+
+
+def build(layout: Layout) -> Network:
+    """Make everything. Must run in a network namespace of its own, which becomes the node. MimirError on refusal."""
+    node = Namespace.current("node")
+    _quiet(forward=True)
+    addresses = layout.cluster.addresses
+    outside, pods = Namespace.new("outside"), {pod.name: Namespace.new(pod.name) for pod in layout.pods}
+    lines = ["link set lo up", *_pair(UPLINK, WORLD_LINK, outside, "02:00:00:00:00:01")]
+    for number, pod in enumerate(layout.pods):
+        lines += _pair(f"veth{number}", "eth0", pods[pod.name], _mac(number))
+    lines += [f"address add {addresses.node}/32 dev lo", f"address add {GATEWAY}/32 dev lo"]
+    world = [addresses.clients, *(f"{ip}/32" for ip in layout.outside_ips)]
+    lines += [line for net in world for line in _behind(net, UPLINK, "02:00:00:00:00:01", addresses.node)]
+    for number, pod in enumerate(layout.pods):
+        lines += _behind(f"{pod.ip}/32", f"veth{number}", _mac(number), addresses.node)
+    for inner in (outside, *pods.values()):
+        with inner:
+            _quiet(forward=False)
+    _ip(lines)
+    _fill(outside, WORLD_LINK, [f"route add local {net} dev lo" for net in world], layout.outside_ips[0])
+    born = {}
+    for pod in layout.pods:
+        _fill(pods[pod.name], "eth0", [f"address add {pod.ip}/32 dev eth0"], pod.ip)
+        born[pod.name] = round(time.time(), 6)
+    _nft(rules(layout))
+    return Network(node, outside, pods, born)
+
+
+def rules(layout: Layout) -> str:
+    """The nftables ruleset: service addresses and node ports to pods, masquerade for what leaves the cluster."""
+    lines = ["table ip mimir {", " chain services {", "  type nat hook prerouting priority dstnat; policy accept;"]
+    for service, pairs in layout.ports.items():
+        backends, address = layout.pods_of(service), layout.service_ip[service]
+        protocols = ("udp", "tcp") if service == KUBE_DNS else ("tcp",)
+        for port, target in pairs.items():
+            for protocol in protocols:
+                lines.append(f"  ip daddr {address} {protocol} dport {port} {_one_of(backends, target)}")  # noqa: PERF401
+        spec = layout.app.services.get(service)
+        if spec and spec.node_port:
+            chosen = _one_of(backends, spec.target_port)
+            lines.append(f"  ip daddr {layout.cluster.addresses.node} tcp dport {spec.node_port} {chosen}")
+    pods = layout.cluster.addresses.pods
+    lines += [" }", " chain leaving {", "  type nat hook postrouting priority srcnat; policy accept;"]
+    lines += [f'  ip saddr {pods} oifname "{UPLINK}" snat to {layout.cluster.addresses.node}', " }", "}"]
+    return "\n".join(lines) + "\n"
+
+
+def _one_of(pods: list[Pod], port: int) -> str:
+    if len(pods) == 1:
+        return f"dnat to {pods[0].ip}:{port}"
+    table = ", ".join(f"{number} : {pod.ip}" for number, pod in enumerate(pods))
+    return f"dnat to numgen random mod {len(pods)} map {{ {table} }}:{port}"
+
+
+def _mac(number: int) -> str:
+    return f"02:00:00:01:{number >> 8:02x}:{number & 0xFF:02x}"
+
+
+def _pair(outer: str, inner: str, namespace: Namespace, mac: str) -> list[str]:
+    """A veth pair with one end in `namespace`. Segments stay as small as on a real wire: no offloading beyond one."""
+    small = "gso_max_segs 1 gso_max_size 1514 gro_max_size 1514"
+    return [
+        f"link add {outer} address {_NODE_MAC} {small} type veth peer name {inner} address {mac} {small} netns {namespace.path}",
+        f"link set {outer} up",
+    ]
+
+
+def _behind(net: str, link: str, mac: str, source: str) -> list[str]:
+    """Routes from the node to what is behind a link. The neighbour of a network is its router at the other end."""
+    address = str(IPv4Network(net)[0])
+    if net.endswith("/32"):
+        return [
+            f"route add {net} dev {link} src {source}",
+            f"neigh replace {address} lladdr {mac} dev {link} nud permanent",
+        ]
+    return [
+        f"neigh replace 169.254.1.2 lladdr {mac} dev {link} nud permanent",
+        f"route add {net} via 169.254.1.2 dev {link} src {source} onlink",
+    ]
+
+
+def _fill(namespace: Namespace, link: str, own: list[str], source: str) -> None:
+    """Addresses and the default route inside a namespace."""
+    with namespace:
+        _ip([
+            "link set lo up", f"link set {link} up", *own, f"route add {GATEWAY} dev {link} scope link",
+            f"neigh replace {GATEWAY} lladdr {_NODE_MAC} dev {link} nud permanent",
+            f"route add default via {GATEWAY} dev {link} src {source}",
+        ])  # fmt: skip
+
+
+def _quiet(*, forward: bool) -> None:
+    """No IPv6 (its multicast would drown a capture); ports enough; routing where wanted."""
+    (_SYSCTL / "ipv4/ip_local_port_range").write_text("20000 60999", encoding="ascii")
+    if (_SYSCTL / "ipv6").exists():
+        for name in ("all", "default"):
+            (_SYSCTL / f"ipv6/conf/{name}/disable_ipv6").write_text("1", encoding="ascii")
+    if forward:
+        (_SYSCTL / "ipv4/ip_forward").write_text("1", encoding="ascii")
+
+
+def _ip(lines: list[str]) -> None:
+    _feed([_path("ip"), "-batch", "-"], "\n".join(lines) + "\n")
+
+
+def _nft(text: str) -> None:
+    _feed([_path("nft"), "-f", "-"], text)
+
+
+def _path(name: str) -> str:
+    found = tool(name)
+    if found is None:
+        raise MimirError(f"cluster=netns needs the program {name}; python -m mimir.cluster doctor says how to get it")
+    return found
+
+
+def _feed(command: list[str], text: str) -> None:
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
+    if done.returncode != 0:
+        raise MimirError(f"{Path(command[0]).name} refused to build the testbed: {done.stderr.strip()[:400]}")

@@ -1,0 +1,203 @@
+"""One recording, from the first namespace to the last check."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mimir.cluster.base import RecordingOrder
+from mimir.cluster.netns import dns
+from mimir.cluster.netns.application import Application
+from mimir.cluster.netns.around import Around
+from mimir.cluster.netns.hosts import Hosts
+from mimir.cluster.netns.layout import DNS_PORT, KUBE_DNS, Layout
+from mimir.cluster.netns.leak import Leaks
+from mimir.cluster.netns.network import Network, build
+from mimir.cluster.netns.tasks import Tasks
+from mimir.cluster.netns.users import Users
+from mimir.cluster.netns.worth import check_worth
+from mimir.errors import MimirError
+from mimir.exfiltration.baseline import Baseline
+from mimir.exfiltration.ledger import write_ledger
+from mimir.files import write_jsonl
+from mimir.spec import Spec
+from mimir.spec.build import from_plain
+from mimir.spec.cluster import NetnsSpec
+from mimir.spec.load import STEPS
+from mimir.units import NS_PER_S
+
+Progress = Callable[[float, int], None]
+
+
+def run_job(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Make the recording a job describes; its counts. MimirError when it is not worth anything."""
+    spec = from_plain(job["spec"], check=False)
+    given = job["order"]
+    baseline = Baseline(**given["baseline"]) if given["baseline"] else None
+    order = RecordingOrder(
+        given["name"], given["start_s"], given["duration_s"], tuple(given["entropy"]), given["leaking"],
+        Path(given["folder"]), baseline,
+    )  # fmt: skip
+    return asyncio.run(Session(spec, order).run(progress))
+
+
+class Recorder:
+    """The recorder process."""
+
+    def __init__(self, spec: Spec, path: Path):
+        assert isinstance(spec.cluster, NetnsSpec)
+        arguments = [str(path), str(spec.capture.snaplen_bytes), spec.capture.payload, str(spec.cluster.ring_mb)]
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "mimir.cluster.netns.recorder", *arguments, str(os.getpid())],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._process.stdout
+        if self._process.stdout.readline().strip() != "ready":
+            raise MimirError("the recorder did not start")
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._packets = 0
+
+    @property
+    def packets(self) -> int:
+        """Packets so far, as of a second ago."""
+        assert self._process.stdout
+        with contextlib.suppress(BlockingIOError):
+            told = os.read(self._process.stdout.fileno(), 65536).split()
+            self._packets = int(told[-1]) if told and told[-1].isdigit() else self._packets
+        return self._packets
+
+    def stop(self) -> dict[str, Any]:
+        """End the recording; what it holds."""
+        assert self._process.stdout
+        os.set_blocking(self._process.stdout.fileno(), True)
+        out, _ = self._process.communicate(timeout=120)
+        if self._process.returncode != 0:
+            raise MimirError(f"the recorder failed with exit code {self._process.returncode}")
+        counts: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return counts
+
+    @property
+    def alive(self) -> bool:
+        """Is it still recording?"""
+        return self._process.poll() is None
+
+
+class Session:
+    """The testbed of one recording."""
+
+    def __init__(self, spec: Spec, order: RecordingOrder):
+        assert isinstance(spec.cluster, NetnsSpec)
+        self.spec, self.order, self.cluster = spec, order, spec.cluster
+        self.layout, self.tasks = Layout(spec.app, spec.cluster), Tasks()
+        self.seeds = np.random.SeedSequence(order.entropy).spawn(5)
+
+    async def run(self, progress: Progress) -> dict[str, Any]:
+        """Bring everything up, record, check, write the logs."""
+        up_s = time.time()
+        network = build(self.layout)
+        capture = self.order.folder / "capture" / f"{self.order.name}.pcap"
+        capture.parent.mkdir(parents=True, exist_ok=True)
+        recorder = Recorder(self.spec, capture)
+        hosts = Hosts(self.layout, network)
+        outside = await self._dns(hosts)
+        application = Application(self.layout, hosts, self._random(0), self.tasks)
+        await application.serve()
+        await Around(application, self._random(1)).start()
+        first_s = math.ceil(time.time()) + 1
+        longest = max(self.spec.detector.windows_s)
+        start_s = -(-math.ceil(first_s + self.cluster.warmup_s) // longest) * longest
+        users = Users(application, self.spec.load, first_s * NS_PER_S, self.seeds[2], start_s * NS_PER_S)
+        leaks = (
+            Leaks(self.spec, self.order, start_s, application, outside, self.seeds[3]) if self.order.leaking else None
+        )
+        end_s = start_s + self.order.duration_s
+        await self._live(users, leaks, recorder, (start_s, end_s), progress)
+        application.close()
+        users.close()
+        await self.tasks.stop()
+        counts = recorder.stop()
+        if self.tasks.defect is not None:
+            raise self.tasks.defect
+        ledger = leaks.ledger() if leaks else []
+        facts = self._facts(counts, users, application)
+        check_worth(self.cluster.limits, facts, ledger, (start_s, end_s))
+        self._write(network, up_s, start_s, users, ledger)
+        return facts
+
+    async def _dns(self, hosts: Hosts) -> dns.Outside:
+        resolver, random = self.cluster.addresses.resolver, self._random(4)
+        median_ms, sigma = self.cluster.dns.resolver_ms
+        tunnel = self.spec.exfiltration.dns if self.order.leaking else None
+        outside = dns.Outside(self.layout, tunnel, lambda: median_ms / 1000 * float(random.lognormal(0, sigma)))
+        kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+        await dns.serve(outside.answer, *(hosts.outside.bound(k, DNS_PORT, resolver) for k in kinds), self.tasks)
+        for host in hosts.of(KUBE_DNS):
+            server = dns.KubeDns(self.layout, partial(host.datagrams, resolver, DNS_PORT))
+            await dns.serve(server.answer, *(host.bound(k, DNS_PORT) for k in kinds), self.tasks)
+        return outside
+
+    async def _live(
+        self, users: Users, leaks: Leaks | None, recorder: Recorder, span_s: tuple[int, int], progress: Progress
+    ) -> None:
+        """Users and leaks from before the recording until after it, in real time."""
+        start_s, end_s = span_s
+        stop_s = end_s + self.cluster.drain_s
+        work = [self.tasks.start(users.run(int((end_s + 1) * NS_PER_S)), "users")]
+        if leaks:
+            work.append(self.tasks.start(leaks.run(), "leaks"))
+        while time.time() < stop_s:
+            await asyncio.sleep(min(1.0, max(0.0, stop_s - time.time())))
+            if not recorder.alive:
+                raise MimirError("the recorder ended before the recording did")
+            failed = [task.exception() for task in work if task.done() and not task.cancelled() and task.exception()]
+            if failed and failed[0] is not None:
+                raise failed[0]
+            progress(min(max(0.0, time.time() - start_s), float(self.order.duration_s)), recorder.packets)
+
+    def _facts(self, counts: dict[str, Any], users: Users, application: Application) -> dict[str, Any]:
+        latencies = np.array(users.latencies_s or [0.0])
+        return counts | {
+            "pods": len(self.layout.pods),
+            "requests": {
+                "due": users.due, "done": users.done, "failed": users.failed, "late": users.late,
+                "calls": application.requests,
+                "p50_ms": round(float(np.percentile(latencies, 50)) * 1000, 3),
+                "p99_ms": round(float(np.percentile(latencies, 99)) * 1000, 3),
+            },
+            "broken": dict(self.tasks.broken.most_common(20)),
+        }  # fmt: skip
+
+    def _random(self, number: int) -> np.random.Generator:
+        return np.random.default_rng(self.seeds[number].spawn(1)[0])
+
+    def _write(self, network: Network, up_s: float, start_s: int, users: Users, ledger: list[Any]) -> None:
+        folder, order = self.order.folder, self.order
+        pods = ((network.born_s[pod.name], pod) for pod in self.layout.pods)
+        write_jsonl(folder / "entities.jsonl", self.layout.entities(round(up_s, 6), pods))
+        write_ledger(folder / "truth.jsonl", ledger)
+        end_s, width_s = start_s + order.duration_s, self.spec.load.day_s / STEPS
+        events: list[dict[str, Any]] = [
+            {"ts": start_s, "event": "recording_started"},
+            {"ts": end_s, "event": "recording_ended"},
+        ]
+        for number in range(math.ceil(order.duration_s / width_s)):
+            wanted = users.population.wanted(start_s + number * width_s - users.start_s)
+            events.append({"ts": start_s + number * width_s, "event": "users", "users": wanted})
+        for entry in ledger:
+            events.append({"ts": entry.start, "event": "incident_started", "incident": entry.incident})
+            events.append({"ts": entry.end, "event": "incident_ended", "incident": entry.incident})
+        events.sort(key=lambda event: float(event["ts"]))
+        write_jsonl(folder / "timeline.jsonl", [{**event, "recording": order.name} for event in events])
