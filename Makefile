@@ -9,7 +9,7 @@ MLFLOW_URI ?= sqlite:///$(CURDIR)/mlruns/mlflow.db
 MARKS := $(if $(CI),,-m "not slow")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench ui docs lock clean-runs
+.PHONY: help setup run doctor test lint types bench ui docs lock clean-runs
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ setup: $(VENV)/.installed ## create .venv and install the pinned packages
 
 run: setup ## run the main job: Sock Shop on the simulated cluster, flagship detector (ARGS="key=value ..." to change it)
 	$(BIN)/python run.py app=sockshop detector=invariants $(ARGS)
+
+doctor: setup ## say where applications can run on this machine, and how to meet what is missing
+	$(BIN)/python -m mimir.cluster doctor
 
 test: $(VENV)/.installed-dev ## run the tests (CI=true adds the heavy ones)
 	$(BIN)/python -m pytest $(MARKS) $(ARGS)

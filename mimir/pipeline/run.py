@@ -84,6 +84,8 @@ def _planned(spec: Spec, order: RecordingOrder) -> dict[str, Any]:
     told = {"name": order.name, "leaking": order.leaking and spec.exfiltration.channel != "none"}
     if spec.cluster.name == "recorded":
         return told
+    if spec.cluster.name == "netns":  # real time: it starts when it starts
+        return told | {"duration_s": order.duration_s}
     return told | {"start": order.start_s, "duration_s": order.duration_s}
 
 

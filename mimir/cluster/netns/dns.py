@@ -116,8 +116,9 @@ async def serve(answer: Answer, udp: socket.socket, tcp: socket.socket, tasks: T
 class KubeDns:
     """One kube-dns pod: answers for the cluster zone, forwards the rest, remembers answers as long as they allow."""
 
-    def __init__(self, layout: Layout, connect: Callable[[], socket.socket]):
-        self._layout, self._connect = layout, connect
+    def __init__(self, layout: Layout, connect: Callable[[], socket.socket], pod: str, through: dict[bytes, str]):
+        """`through` is told which pod each name was passed on by."""
+        self._layout, self._connect, self._pod, self._through = layout, connect, pod, through
         self._cache: dict[tuple[bytes, str], tuple[float, bytes]] = {}
 
     async def answer(self, message: bytes) -> bytes | None:
@@ -146,6 +147,7 @@ class KubeDns:
         if now < until:
             return message[:2] + known[2:]
         dns = self._layout.cluster.dns
+        self._through[key[0]] = self._pod
         for _ in range(_TRIES):
             reply = await exchange(self._connect(), message, dns.timeout_s)
             if reply is not None:
@@ -162,6 +164,7 @@ class Outside:
     def __init__(self, layout: Layout, tunnel: DnsTunnelSpec | None, delay_s: Callable[[], float]):
         self._hosts, self._tunnel, self._delay_s = layout.zone, tunnel, delay_s
         self.heard: list[tuple[float, bytes]] = []  #: (UTC epoch s, name) asked for under the attacker's zone
+        self.through: dict[bytes, str] = {}  #: name → pod of kube-dns that passed it on
 
     async def answer(self, message: bytes) -> bytes | None:
         """The reply to a query; None for what is no query."""

@@ -47,8 +47,9 @@ class Tunnel:
 
     @property
     def pods(self) -> tuple[str, ...]:
-        """The store's pod; which pod of kube-dns answers is the service address's choice."""
-        return (self._store.pod.name, "", "")
+        """The store's pod and the one of kube-dns that its names went through."""
+        heard = self._outside.heard[self._first : self._last]
+        return (self._store.pod.name, self._outside.through.get(heard[0][1].lower(), "") if heard else "", "")
 
     async def run(self) -> None:
         """Ask for every name."""

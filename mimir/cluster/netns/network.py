@@ -123,8 +123,7 @@ def _fill(namespace: Namespace, link: str, own: list[str], source: str) -> None:
 
 
 def _quiet(*, forward: bool) -> None:
-    """No IPv6 (its multicast would drown a capture); ports enough; routing where wanted."""
-    (_SYSCTL / "ipv4/ip_local_port_range").write_text("20000 60999", encoding="ascii")
+    """No IPv6, whose multicast would drown a capture; routing where wanted."""
     if (_SYSCTL / "ipv6").exists():
         for name in ("all", "default"):
             (_SYSCTL / f"ipv6/conf/{name}/disable_ipv6").write_text("1", encoding="ascii")

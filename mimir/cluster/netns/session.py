@@ -142,11 +142,14 @@ class Session:
         median_ms, sigma = self.cluster.dns.resolver_ms
         tunnel = self.spec.exfiltration.dns if self.order.leaking else None
         outside = dns.Outside(self.layout, tunnel, lambda: median_ms / 1000 * float(random.lognormal(0, sigma)))
-        kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
-        await dns.serve(outside.answer, *(hosts.outside.bound(k, DNS_PORT, resolver) for k in kinds), self.tasks)
+        udp, tcp = socket.SOCK_DGRAM, socket.SOCK_STREAM
+        sockets = hosts.outside.bound(udp, DNS_PORT, resolver), hosts.outside.bound(tcp, DNS_PORT, resolver)
+        await dns.serve(outside.answer, *sockets, self.tasks)
         for host in hosts.of(KUBE_DNS):
-            server = dns.KubeDns(self.layout, partial(host.datagrams, resolver, DNS_PORT))
-            await dns.serve(server.answer, *(host.bound(k, DNS_PORT) for k in kinds), self.tasks)
+            server = dns.KubeDns(
+                self.layout, partial(host.datagrams, resolver, DNS_PORT), host.pod.name, outside.through
+            )
+            await dns.serve(server.answer, host.bound(udp, DNS_PORT), host.bound(tcp, DNS_PORT), self.tasks)
         return outside
 
     async def _live(

@@ -19,7 +19,6 @@ BACKGROUND, PUSHED_ACK = (
     0xFFFE,
 )  #: instead of an endpoint: answer `wanted` bytes; acknowledge and answer nothing
 _MARK = b"X-Mimir-Call: "
-_PAD = b"X-Pad: "
 _FILL = b"mimir-synthetic-filler-" * 64
 
 
@@ -44,14 +43,12 @@ def http_request(action: str, host: str, endpoint: int, size: int, *, wanted: in
     """A request of `size` bytes, or a few more where its head alone needs them."""
     method, _, path = action.partition(" ")
     head = f"{method} {path.replace(' ', '') or '/'} HTTP/1.1\r\nHost: {host}\r\n".encode()
-    head += _MARK + f"{endpoint} {wanted}\r\n".encode() + (b"Connection: close\r\n" if close else b"")
+    head += (b"Connection: close\r\n" if close else b"") + _MARK + f"{endpoint} {wanted}".encode()
     if method in ("POST", "PUT", "PATCH"):
-        body = max(0, size - len(head) - len(b"Content-Length: 12345\r\n\r\n"))
-        return head + f"Content-Length: {body:05d}\r\n\r\n".encode() + filler(body)
-    room = size - len(head) - len(_PAD) - 4
-    if room > 0:
-        head += _PAD + filler(room) + b"\r\n"
-    return head + b"\r\n"
+        body = max(0, size - len(head) - len(b"\r\nContent-Length: 12345678\r\n\r\n"))
+        return head + f"\r\nContent-Length: {body:08d}\r\n\r\n".encode() + filler(body)
+    room = size - len(head) - len(b"\r\n\r\n")
+    return head + (b" " + filler(room - 1) if room > 0 else b"") + b"\r\n\r\n"
 
 
 def http_response(size: int, *, close: bool = False) -> bytes:
@@ -77,7 +74,7 @@ async def read_asked(reader: StreamReader, protocol: str, first: bytes) -> Asked
         head, body = await read_http(reader, first)
         at = head.find(_MARK)
         endpoint, wanted = (
-            (int(x) for x in head[at + len(_MARK) : head.index(b"\r\n", at)].split()) if at >= 0 else (-1, 0)
+            (int(x) for x in head[at + len(_MARK) : head.index(b"\r\n", at)].split()[:2]) if at >= 0 else (-1, 0)
         )
         path = head.split(b" ", 2)[1].decode("ascii", "replace")
         return Asked(endpoint, wanted, b"Connection: close" in head, len(head) + len(body), body, path)

@@ -1,0 +1,162 @@
+"""What needs no namespace: rules, addresses, problems, DNS messages, and when a recording is worth nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+
+from mimir.cluster.__main__ import doctor
+from mimir.cluster.netns.check import check_netns
+from mimir.cluster.netns.cluster import NetnsCluster
+from mimir.cluster.netns.dns import KubeDns, first_address, question_of
+from mimir.cluster.netns.layout import Layout
+from mimir.cluster.netns.network import rules
+from mimir.cluster.netns.worth import check_worth
+from mimir.errors import MimirError
+from mimir.exfiltration.dns_messages import query_message
+from mimir.exfiltration.ledger import LedgerEntry
+from mimir.spec import Spec
+from mimir.spec.build import from_plain
+from mimir.spec.cluster import NetnsSpec
+from tests.support.specs import plain
+
+
+@cache
+def values() -> dict[str, Any]:
+    return plain(["cluster=netns"])
+
+
+def shop(*overrides: str) -> Spec:
+    """The usual spec with `dotted.key=value` changed, without composing it again."""
+    changed = deepcopy(values())
+    for override in overrides:
+        path, _, value = override.partition("=")
+        *parents, key = path.split(".")
+        node = changed
+        for name in parents:
+            node = node[name]
+        node[key] = yaml.safe_load(value)
+    return from_plain(changed)
+
+
+def layout() -> Layout:
+    assert isinstance(shop().cluster, NetnsSpec)
+    return Layout(shop().app, shop().cluster)
+
+
+def test_service_addresses_are_balanced_and_what_leaves_is_masqueraded() -> None:
+    text, lay = rules(layout()), layout()
+    user = [pod.ip for pod in lay.pods_of("user")]
+    expected = f"ip daddr {lay.service_ip['user']} tcp dport 80 dnat to numgen random mod 3 map {{ 0 : {user[0]}, 1 : {user[1]}, 2 : {user[2]} }}:80"
+    assert expected in text
+    assert f"tcp dport 27017 dnat to {lay.pods_of('user-db')[0].ip}:27017" in text
+    assert "10.0.0.10 tcp dport 30001 dnat to numgen random mod 3" in text
+    assert "udp dport 53" in text
+    assert 'ip saddr 10.244.0.0/16 oifname "up0" snat to 10.0.0.10' in text
+
+
+def test_every_pod_has_an_address_of_its_own() -> None:
+    pods = layout().pods
+    assert len({pod.ip for pod in pods}) == len({pod.name for pod in pods}) == len(pods)
+    assert len(pods) == sum(s.replicas for s in shop().app.services.values() if s.kind != "external") + 2
+
+
+def test_kube_dns_answers_for_its_zone() -> None:
+    def connect() -> socket.socket:
+        raise AssertionError("asked outside for a name of the cluster")
+
+    server = KubeDns(layout(), connect, "kube-dns-0", {})
+
+    def ask(name: bytes, kind: str) -> bytes:
+        reply = asyncio.run(server.answer(query_message(name, kind, 77)))
+        assert reply
+        return reply
+
+    found = ask(b"user.sock-shop.svc.cluster.local", "A")
+    assert first_address(found) == layout().service_ip["user"]
+    assert found[3] & 15 == 0
+    assert ask(b"nobody.sock-shop.svc.cluster.local", "A")[3] & 15 == 3
+    nodata = ask(b"user.sock-shop.svc.cluster.local", "AAAA")
+    assert (nodata[3] & 15, first_address(nodata)) == (0, None)
+    assert asyncio.run(server.answer(b"nonsense")) is None
+    assert question_of(query_message(b"a.example", "TXT", 9))[:3] == (9, b"a.example", "TXT")
+
+
+def test_what_this_cluster_cannot_do_is_said_before_anything_is_created() -> None:
+    changed = shop("load.triggers=[pod_kill]", "exfiltration.pacing=adaptive")
+    where = {problem.where for problem in NetnsCluster(changed).problems()}
+    assert {"load.triggers", "exfiltration"} <= where
+    assert not NetnsCluster(shop()).problems()
+
+
+@pytest.mark.parametrize(
+    ("override", "where"),
+    [
+        ("cluster.addresses.pods=10.0.0.0/30", "cluster.addresses.pods"),
+        ("cluster.addresses.clients=here", "cluster.addresses.clients"),
+        ("cluster.addresses.sink=there", "cluster.addresses.sink"),
+        ("cluster.ring_mb=0", "cluster.ring_mb"),
+        ("cluster.drain_s=-1", "cluster.drain_s"),
+        ("cluster.limits.failed_share=2", "cluster.limits.failed_share"),
+        ("app.services.user.replicas=1000", "app.services"),
+    ],
+)
+def test_a_testbed_that_cannot_be_is_refused(override: str, where: str) -> None:
+    changed = shop(override)
+    assert isinstance(changed.cluster, NetnsSpec)
+    assert where in {problem.where for problem in check_netns(changed.cluster, changed)}
+
+
+GOOD: dict[str, Any] = {
+    "packets": 1000, "dropped": 0, "first_s": 90.0, "last_s": 210.0,
+    "requests": {"due": 100, "done": 100, "failed": 0, "late": 0},
+}  # fmt: skip
+LEAK = LedgerEntry("a-1", "test", 120.0, 150.0, "raw_tcp", "T1041", "new_edge", ("db", "outside"), ("db-0", ""),
+                   100, 100, "x", "x", ((150.0, 100),))  # fmt: skip
+
+
+def limits() -> Any:
+    assert isinstance(shop().cluster, NetnsSpec)
+    return shop().cluster.limits  # type: ignore[union-attr]
+
+
+def test_a_good_recording_passes() -> None:
+    check_worth(limits(), GOOD, [LEAK], (100.0, 200.0))
+
+
+@pytest.mark.parametrize(
+    ("facts", "entry", "reason"),
+    [
+        ({"requests": {"due": 0, "done": 0, "failed": 0, "late": 0}}, {}, "none was answered"),
+        ({"requests": {"due": 100, "done": 90, "failed": 10, "late": 0}}, {}, "10 of 100 requests failed"),
+        ({"requests": {"due": 100, "done": 100, "failed": 0, "late": 9}}, {}, "9 of 100 requests were late"),
+        ({"dropped": 500}, {}, "dropped 500 of 1500"),
+        ({"first_s": 130.0}, {}, "does not hold all"),
+        ({"last_s": 140.0}, {}, "does not hold all"),
+        ({}, {"bytes_delivered": 60, "delivered": ((150.0, 60),)}, "40 of 100 stolen bytes"),
+        ({}, {"sha256_received": "y"}, "not what was sent"),
+        ({}, {"end": 205.0}, "after the recording"),
+    ],
+)
+def test_a_bad_recording_says_why(facts: dict[str, Any], entry: dict[str, Any], reason: str) -> None:
+    with pytest.raises(MimirError, match=reason):
+        check_worth(limits(), GOOD | facts, [replace(LEAK, **entry)], (100.0, 200.0))
+
+
+def test_the_doctor_names_every_cluster() -> None:
+    from mimir.cluster.registry import CLUSTERS
+
+    text = doctor()
+    assert not [name for name in CLUSTERS if f"cluster={name}" not in text]
+
+
+def test_the_plan_says_how_long_it_takes() -> None:
+    changed = shop("load.duration_s=1200", "exfiltration.incidents=1", "exfiltration.incident_duration_s=60")
+    assert NetnsCluster(changed).plan(changed)["real_time_s"] == 3600
