@@ -67,7 +67,7 @@ def times_ns(weight: Floats, count: int, duration_s: float, random: np.random.Ge
 
     No time falls into a cell of weight 0. ValueError when all weights are.
 
-    >>> times_ns(np.array([0.0, 1.0]), 4, 2.0, np.random.default_rng(1)).min() >= 1_000_000_000
+    >>> bool(times_ns(np.array([0.0, 1.0]), 4, 2.0, np.random.default_rng(1)).min() >= 1_000_000_000)
     True
     """
     total = float(weight.sum())
