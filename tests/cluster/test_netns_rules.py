@@ -160,3 +160,26 @@ def test_the_doctor_names_every_cluster() -> None:
 def test_the_plan_says_how_long_it_takes() -> None:
     changed = shop("load.duration_s=1200", "exfiltration.incidents=1", "exfiltration.incident_duration_s=60")
     assert NetnsCluster(changed).plan(changed)["real_time_s"] == 3600
+
+
+def test_what_is_missing_is_named_with_how_to_meet_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mimir.cluster.netns import requirements as needs
+
+    monkeypatch.setattr(needs.shutil, "which", lambda name, path: None)
+    unmet = {need.name: need.how_to_meet for need in needs.requirements() if not need.met}
+    assert unmet["the program nft"] == "install it: apt-get install nftables"
+    assert unmet["the program ip"] == "install it: apt-get install iproute2"
+    monkeypatch.setattr(needs.sys, "platform", "darwin")
+    (need,) = needs.requirements()
+    assert not need.met
+    assert "darwin" in need.how_to_meet
+
+
+def test_namespaces_that_the_kernel_refuses_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mimir.cluster.netns import requirements as needs
+
+    monkeypatch.setattr(needs, "_TRY", "raise OSError(1, 'unshare: Operation not permitted')")
+    need = needs._namespaces()
+    assert not need.met
+    assert "unshare: Operation not permitted" in need.how_to_meet
+    assert "sysctl" in need.how_to_meet

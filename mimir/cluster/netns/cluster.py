@@ -71,32 +71,35 @@ class NetnsCluster:
         given = asdict(order) | {"folder": str(order.folder)}
         job = json.dumps({"spec": to_dict(self._spec), "order": given})
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "mimir.cluster.netns.testbed"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True,
-                start_new_session=True, env=child_environment(),
-            )  # fmt: skip
-            try:
-                assert process.stdin
-                process.stdin.write(job + "\n")
-                process.stdin.flush()
-                counts = _follow(process, progress)
-                process.wait(timeout=60)
-            except MimirError as error:
-                raise MimirError(f"{error}{_tail(complaints)}") from None
-            finally:
-                process.kill()
-                process.wait()
+            with _testbed(complaints) as process:
+                try:
+                    counts = _follow(process, job, progress)
+                except MimirError as error:
+                    raise MimirError(f"{error}{_tail(complaints)}") from None
+                finally:
+                    process.kill()
             if counts is None:
                 raise MimirError(f"the testbed ended without a recording{_tail(complaints)}")
         entities, timeline, truth = (order.folder / f"{name}.jsonl" for name in ("entities", "timeline", "truth"))
         return Recording((order.folder / "capture" / f"{order.name}.pcap",), entities, timeline, truth, counts)
 
 
-def _follow(process: subprocess.Popen[str], progress: Progress) -> dict[str, Any] | None:
-    """Relay progress until the testbed ends; what it recorded. MimirError when it says why it failed."""
+def _testbed(complaints: IO[str]) -> subprocess.Popen[str]:
+    """A testbed that waits for its job; signals from the terminal go to its owner only."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mimir.cluster.netns.testbed"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True,
+        start_new_session=True, env=child_environment(),
+    )  # fmt: skip
+
+
+def _follow(process: subprocess.Popen[str], job: str, progress: Progress) -> dict[str, Any] | None:
+    """Hand the job over and relay progress until the testbed ends; what it recorded. MimirError when it says why not."""
     counts: dict[str, Any] | None = None
+    assert process.stdin
     assert process.stdout
+    process.stdin.write(job + "\n")
+    process.stdin.flush()
     for line in process.stdout:
         said = json.loads(line)
         if "error" in said:
@@ -104,6 +107,7 @@ def _follow(process: subprocess.Popen[str], progress: Progress) -> dict[str, Any
         if "progress" in said:
             progress(*said["progress"])
         counts = said.get("done", counts)
+    process.wait(timeout=60)
     return counts
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from mimir.spec.app import AppSpec
 from mimir.spec.cluster import NetnsSpec
 
-NODE, KUBE_DNS, SYSTEM, DNS_PORT = "node-1", "kube-dns", "kube-system", 53
+NODE, KUBE_DNS, SYSTEM, DNS_PORT = "node-0", "kube-dns", "kube-system", 53
 CLUSTER_ZONE = "cluster.local"
 
 
