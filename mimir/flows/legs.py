@@ -11,8 +11,9 @@ UDP has no sequence numbers: length and IP identification of the first packet st
 or node address is required unless the identification is there and equal.
 
 Captures that do not say on which interface a packet was seen (Ethernet, cooked version 1) hide where legs begin. There TCP
-legs must agree in both initial sequence numbers, 64 bits that address translation never changes; without the handshake in
-both numbers and the size of the first segment, and in one endpoint. Datagrams then need the knowledge of addresses.
+legs must have one endpoint in common and agree in both initial sequence numbers, 64 bits that address translation never
+changes; without the handshake in both numbers and the size of the first segment. Datagrams, and connections of which both
+ends were translated, then need the knowledge of addresses.
 """
 
 from __future__ import annotations
@@ -212,7 +213,7 @@ def is_same_stream(table: Table, k: Int, m: Int) -> Flag:
     if y.spot >= FIRST_PLACE or y.leg >= 0 or (x.state & SYN_SEEN) != (y.state & SYN_SEEN):
         return False
     clients, servers = same_client(table, k, m), same_server(table, k, m)
-    if (clients and servers) or (not x.state & SYN_SEEN and not clients and not servers):
+    if clients == servers:
         return False
     settled_ns = table.meta[WATERMARK_NS] - LEG_NS
     return abs(x.first_ns - y.first_ns) <= LEG_NS and x.born_ns >= settled_ns and y.born_ns >= settled_ns

@@ -150,7 +150,7 @@ def write_flows(
         recorder.add(batch)
     recorder.finish()
     flows = recorder.flows()
-    records = _table_of(flows, identity, capture.tunnels)
+    records = records_of(flows, identity, capture.tunnels)
     with atomic(out) as temporary:
         pq.write_table(records.replace_schema_metadata(metadata(timeout_s, active_s)), temporary, compression="zstd")
     return len(flows)
@@ -161,7 +161,8 @@ def metadata(timeout_s: float, active_s: int) -> dict[str, str]:
     return {"idle_timeout_s": f"{timeout_s:g}", "active_timeout_s": str(active_s)}
 
 
-def _table_of(flows: NDArray[Any], identity: Identity, tunnels: NDArray[Any]) -> pa.Table:
+def records_of(flows: NDArray[Any], identity: Identity, tunnels: NDArray[Any]) -> pa.Table:
+    """Records of a FlowRecorder as a table (SCHEMA); `tunnels` are those of the capture."""
     swap = flows["client_is_b"] != 0
     a, b = (np.stack([flows[f"{side}_high"], flows[f"{side}_low"]], axis=1) for side in "ab")
     orig, resp = np.where(swap[:, None], b, a), np.where(swap[:, None], a, b)
