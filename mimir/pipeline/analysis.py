@@ -10,6 +10,8 @@ from typing import Any
 from mimir.errors import MimirError, Problem
 from mimir.files import read_json, read_jsonl, write_json, write_jsonl
 from mimir.pipeline.cache import link
+from mimir.pipeline.flow_records import NAME as FLOWS
+from mimir.pipeline.flow_records import merge_flows
 from mimir.pipeline.recordings import Recorded
 from mimir.pipeline.run_directory import RunDirectory
 from mimir.spec import Spec
@@ -82,8 +84,13 @@ def assemble(recorded: Sequence[Recorded], directory: RunDirectory) -> dict[str,
                 if source.exists():
                     link(source, directory.path / name)
     keys = [one.record.folder.name for one in recorded] + [one.edges.folder.name for one in recorded]
+    keys += [one.flows.folder.name for one in recorded if one.flows]
     directory.stage(
-        "assemble", ("pipeline/analysis.py", "flows"), keys, [], lambda: _assemble(recorded, directory.path)
+        "assemble",
+        ("pipeline/analysis.py", "pipeline/flow_records.py", "flows"),
+        keys,
+        [],
+        lambda: _assemble(recorded, directory.path),
     )
     return {name: digest for name, digest in known.items() if (directory.path / name).exists()}
 
@@ -96,11 +103,24 @@ def _assemble(recorded: Sequence[Recorded], path: Path) -> list[str]:
         distinct = list({repr(row): row for row in rows}.values())  # one capture cut in three has one entity log
         write_jsonl(path / name, distinct)
     counts = {one.order.name: read_json(one.edges.folder / "capture.json") for one in recorded}
+    for one in recorded:
+        if one.flows:
+            counts[one.order.name]["flow_records"] = one.flows.facts
     write_json(path / "capture.json", counts)
     spans = recording_spans(path)
     parts = {one.order.name: (one.edges.folder / "edges.parquet", *spans[one.order.name]) for one in recorded}
     merge_edges(parts, path / "edges.parquet")
-    return [*LINES, "capture.json", "edges.parquet"]
+    return [*LINES, "capture.json", "edges.parquet", *_merged_flows(recorded, spans, path)]
+
+
+def _merged_flows(recorded: Sequence[Recorded], spans: Mapping[str, tuple[float, float]], path: Path) -> list[str]:
+    """Flow records of all recordings in one file, where they were asked for."""
+    made = [(one.order.name, one.flows.folder / FLOWS) for one in recorded if one.flows and FLOWS in one.flows.files]
+    if not made:
+        (path / FLOWS).unlink(missing_ok=True)
+        return []
+    merge_flows([(name, file, *spans[name]) for name, file in made], path / FLOWS)
+    return [FLOWS]
 
 
 def _lines(one: Recorded, name: str) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from mimir.errors import RequirementError
 from mimir.pipeline.baseline import baseline_of
 from mimir.pipeline.cache import Result, cached, stage_key
 from mimir.pipeline.clusters import create_cluster
+from mimir.pipeline.flow_records import flows_key, flows_of
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
 from mimir.units import DAY_S
@@ -27,17 +28,19 @@ from mimir.units import DAY_S
 RECORDINGS = ("fit", "calibrate", "test")
 EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z: where the simulated clock starts
 RECORD_ROOMS = ("apps", "load", "exfiltration", "cluster", "capture", "spec", "files.py", "jit.py", "units.py")
+FLOW_FILE_ROOMS = ("flows/foreign", "flows/identity.py", "flows/addresses.py", "flows/listings.py")
 EDGE_ROOMS = ("capture", "flows", "spec", "files.py", "jit.py", "units.py")
 Report = Callable[[str, float, int], None]  # recording, seconds done, packets
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One recording and the edges computed from it."""
+    """One recording and what was computed from it."""
 
     order: RecordingOrder
     record: Result
     edges: Result
+    flows: Result | None = None  #: flow records, where `capture.flows` asks for them
 
 
 def orders(spec: Spec) -> list[RecordingOrder]:
@@ -117,6 +120,10 @@ def record_one(
 
         return edges_of(spec, recorded.folder, folder, workers)
 
+    def make_flows(folder: Path) -> dict[str, Any]:
+        named = edges.folder / "entities.jsonl"  # of a table of addresses
+        return flows_of(spec, recorded.folder, named if named.exists() else recorded.folder / named.name, folder)
+
     key = record_key(plain, order)
     keep, fresh = spec.capture.keep, spec.reuse == "never"
     recorded = cached(cache, "record", key, make_recording, keep=keep, fresh=fresh)
@@ -128,14 +135,19 @@ def record_one(
     inputs = _numbered(recorded.files)
     edge_key = stage_key("edges", EDGE_ROOMS, part, inputs)
     captures = [recorded.folder / name for name in recorded.files if name.startswith("capture/")]
-    if not (cache / f"edges-{edge_key}" / "stage.json").exists() and not all(c.exists() for c in captures):
+    wanted = [f"edges-{edge_key}"]
+    if spec.capture.flows:
+        flow_key = flows_key(spec, inputs)
+        wanted.append(f"flows-{flow_key}")
+    if not all((cache / w / "stage.json").exists() for w in wanted) and not all(c.exists() for c in captures):
         recorded = cached(cache, "record", key, make_recording)  # an earlier run dropped the packets
     edges = cached(cache, "edges", edge_key, make_edges, fresh=fresh)
+    flows = cached(cache, "flows", flow_key, make_flows, fresh=fresh) if spec.capture.flows else None
     if not keep:
         for capture in captures:
             capture.unlink(missing_ok=True)
     report(order.name, math.inf, int(recorded.facts.get("packets", 0)))
-    return Recorded(order, recorded, edges)
+    return Recorded(order, recorded, edges, flows)
 
 
 def _numbered(files: Mapping[str, str]) -> dict[str, str]:
@@ -158,7 +170,8 @@ def record_key(plain: Mapping[str, Any], order: RecordingOrder) -> str:
     if order.baseline is not None:
         part["baseline"] = asdict(order.baseline)
     files = {k: _file_state(v) for k, v in plain["cluster"].items() if isinstance(v, str) and Path(v).exists()}
-    return stage_key("record", RECORD_ROOMS, part, files)
+    recorded = plain["cluster"]["name"] == "recorded"  # files of flow records are read by the flows room
+    return stage_key("record", (*RECORD_ROOMS, *FLOW_FILE_ROOMS) if recorded else RECORD_ROOMS, part, files)
 
 
 def _file_state(name: str) -> str:

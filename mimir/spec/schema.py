@@ -36,6 +36,8 @@ class CaptureSpec:
     connection_timeout_s: float
     reorder_ms: float
     keep: bool
+    flows: bool
+    flow_active_timeout_s: int
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)

@@ -33,6 +33,9 @@ def _capture(spec: Spec) -> Iterator[Problem]:
         yield Problem("capture.reorder_ms", f"is out of range (got {spec.capture.reorder_ms})", "0 … 10000")
     if spec.capture.connection_timeout_s <= 0:
         yield Problem("capture.connection_timeout_s", f"must be > 0 (got {spec.capture.connection_timeout_s})")
+    if spec.capture.flow_active_timeout_s < 0:
+        got = spec.capture.flow_active_timeout_s
+        yield Problem("capture.flow_active_timeout_s", f"must be ≥ 0 (got {got})", "0 (never), 300 …")
 
 
 def _windows(spec: Spec) -> Iterator[Problem]:

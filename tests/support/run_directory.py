@@ -114,6 +114,8 @@ def sample_spec(sample: Sample) -> dict[str, Any]:
             "connection_timeout_s": 300.0,
             "reorder_ms": 10.0,
             "keep": True,
+            "flows": False,
+            "flow_active_timeout_s": 0,
         },
         "detector": detector,
         "evaluation": {
