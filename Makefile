@@ -9,7 +9,7 @@ MLFLOW_URI ?= sqlite:///$(CURDIR)/mlruns/mlflow.db
 MARKS := $(if $(CI),,-m "not slow")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run doctor test lint types bench ui docs lock clean-runs
+.PHONY: help setup run doctor test lint types bench fuzz ui docs lock clean-runs
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ types: $(VENV)/.installed-dev ## check types
 
 bench: $(VENV)/.installed-dev ## measure speed against other tools in one run (ARGS=--help; peers: .venv/bin/pip install -e '.[bench]')
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+fuzz: $(VENV)/.installed-dev ## look for inputs that break the capture reader (ARGS=seconds; needs .venv/bin/pip install -e '.[fuzz]')
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 ui: setup ## open the MLflow UI on the runs of this folder
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true \

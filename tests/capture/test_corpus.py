@@ -6,6 +6,8 @@ import csv
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -186,3 +188,45 @@ def test_where_the_table_differs_wireshark_agrees() -> None:
             if ours(counts)[name] != theirs[{"ip4": "ip", "ip6": "ipv6"}.get(name, name)]:
                 wrong.append((Path(row["file"]).name, name, ours(counts)[name]))
     assert wrong == []
+
+
+WHOLE = """
+import resource, sys
+from pathlib import Path
+from mimir.capture import open_capture
+from mimir.errors import CaptureError
+from mimir.flows.connections import ConnectionTracker
+from mimir.flows.identity import Identity
+read = refused = 0
+for name in sys.stdin.read().splitlines():
+    tracker = ConnectionTracker(Identity(), 10, 120.0)
+    try:
+        for batch in open_capture(Path(name)):
+            tracker.add(batch)
+        read += 1
+    except CaptureError:
+        refused += 1
+    tracker.finish()
+print(read, refused, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_the_whole_set_in_one_process_stays_below_300_mb() -> None:
+    """Reader and connections; kernels come from the cache, as in every run but the first (compiling them takes more)."""
+    names = "\n".join(str(CORPUS / row["file"]) for row in expected())
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", WHOLE], input=names, capture_output=True, text=True, check=True)
+    read, refused, peak_kib = map(int, done.stdout.split())
+    assert (read + refused, refused) == (1211, sum(isinstance(r, CaptureError) for r in found().values()))
+    assert peak_kib * 1024 < 300_000_000
+
+
+def test_inspect_leaves_with_2_on_what_it_cannot_read() -> None:
+    refused = [row["file"] for row in expected() if isinstance(found()[row["file"]], CaptureError)]
+    for name in refused[:: len(refused) // 3]:
+        command = [sys.executable, "-m", "mimir.capture", "inspect", str(CORPUS / name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert Path(name).name in done.stderr
+        assert done.stderr.count("\n") == 1
