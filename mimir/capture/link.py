@@ -9,6 +9,8 @@ from __future__ import annotations
 from mimir.capture.fields import Bytes, be16, be32, byte, le32
 from mimir.jit import Int, inlined, kernel
 
+#: the kernel counts interfaces in 31 bits; larger numbers would turn into "not known"
+MAX_IFINDEX = 0x7FFFFFFF
 NULL, ETHERNET, RAW_OLD, RAW_BSD, RAW, LOOP, SLL, IPV4, IPV6, SLL2 = 0, 1, 12, 14, 101, 108, 113, 228, 229, 276
 NAMES = {
     NULL: "NULL",
@@ -39,7 +41,7 @@ def link_layer(buf: Bytes, at: Int, end: Int, linktype: Int) -> tuple[Int, Int, 
         if end - at < 20:
             return TRUNCATED_LINK, at, 0, -1, 255
         ethertype, offset, tags = unwrap(buf, at + 20, end, be16(buf, at))
-        return ethertype, offset, tags, be32(buf, at + 4), byte(buf, at + 10)
+        return ethertype, offset, tags, be32(buf, at + 4) & MAX_IFINDEX, byte(buf, at + 10)
     if linktype == SLL:
         if end - at < 16:
             return TRUNCATED_LINK, at, 0, -1, 255

@@ -183,3 +183,10 @@ def test_every_prefix_of_a_frame(tmp_path: Path, linktype: int) -> None:
     )
     assert counts.packets == len(frame) + 1
     assert counts.rows == len(frame) + 1 - len(heads.get(linktype, b"")) - 40
+
+
+def test_an_interface_number_beyond_31_bits_stays_a_number(tmp_path: Path) -> None:
+    """Found by fuzzing: it became negative, which means that the capture does not say."""
+    frame = s.Frame(1, s.sll2(s.ipv4("10.0.0.1", "10.0.0.2", 6, s.tcp(1, 2)), ifindex=0xFFFFFF01))
+    (batch,) = open_capture(s.save(tmp_path / "x.pcap", s.pcap([frame], s.SLL2)))
+    assert batch.ifindex.tolist() == [0x7FFFFF01]
