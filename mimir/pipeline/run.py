@@ -14,6 +14,7 @@ from mimir.errors import EXIT_DONE, EXIT_EXPECTATION, EXIT_FAILED, ExpectationEr
 from mimir.files import read_json, to_json, write_json, write_text
 from mimir.pipeline import analysis, tracked
 from mimir.pipeline.cache import code_version
+from mimir.pipeline.clusters import blind_detector
 from mimir.pipeline.job import Outcome
 from mimir.pipeline.lifecycle import exclusive
 from mimir.pipeline.progress import Progress
@@ -34,6 +35,7 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
     Raises SpecError before anything is created; any other error is recorded in status.json, logged, and raised again.
     """
     problems = [*validate(spec), *create_cluster(spec).problems(), *analysis.expectation_problems(spec)]
+    problems += blind_detector(spec)
     if problems:
         raise SpecError(problems)
     path = run_path(spec, plain)

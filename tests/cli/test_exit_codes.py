@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,15 @@ def test_expectations_decide_between_0_and_3(small_run: Path, expect: str, code:
     assert done.returncode == code, done.stderr
     assert ("expectations missed" in done.stderr) == (code == 3)
     assert "to resume" not in done.stderr
+
+
+def test_a_detector_that_judges_bytes_on_flows_without_is_exit_2(tmp_path: Path) -> None:
+    flow = {"flow": {"time": "2024-01-01T00:00:00Z", "verdict": "FORWARDED", "IP": {"source": "10.0.0.1"}}}
+    (tmp_path / "flows.json").write_text(json.dumps(flow) + "\n")
+    result = mimir(
+        tmp_path, "app=generic", "cluster=recorded", f"cluster.capture={tmp_path / 'flows.json'}", "exfiltration=none",
+        "detector=egress_volume", "tracking=none",
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "egress_volume judges bytes, and Hubble flows have none" in result.stderr
+    assert run_directories(tmp_path) == []

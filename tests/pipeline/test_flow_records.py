@@ -7,7 +7,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pyarrow.parquet as pq
+import pytest
 
+from mimir.cluster.base import RecordingOrder
+from mimir.pipeline import recordings
+from mimir.pipeline.cache import PACKAGE
 from mimir.pipeline.flow_records import flows_key, flows_of, merge_flows
 from tests.capture import capture_samples as s
 from tests.flows.flow_samples import START_NS, START_S, conversation, directly, http
@@ -44,3 +48,16 @@ def test_files_that_are_flow_records_already_give_none(tmp_path: Path) -> None:
 
 def test_the_time_outs_are_part_of_the_key() -> None:
     assert flows_key(spec(), {"capture 0": "a"}) != flows_key(spec(300), {"capture 0": "a"})
+
+
+@pytest.mark.parametrize(("cluster", "watched"), [("recorded", True), ("simulated", False)])
+def test_recordings_of_flow_files_depend_on_the_code_that_reads_them(
+    monkeypatch: pytest.MonkeyPatch, cluster: str, watched: bool
+) -> None:
+    """Their time span comes from there; a change in it must not leave an old span in the cache."""
+    monkeypatch.setattr(recordings, "stage_key", lambda name, rooms, part, files: " ".join(rooms))
+    plain: dict[str, Any] = {"app": {}, "load": {}, "exfiltration": {}, "cluster": {"name": cluster}}
+    plain["capture"] = {"snaplen_bytes": 320, "payload": "dns"}
+    key = recordings.record_key(plain, RecordingOrder("fit", 0, 60, (1, 0), False, Path()))
+    assert ("flows/foreign" in key) == watched
+    assert all((PACKAGE / room).exists() for room in key.split())
