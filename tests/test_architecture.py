@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mimir"
-EVERYONE = {"spec", "errors", "units", "files", "jit", "__init__"}
+EVERYONE = {"spec", "engine", "errors", "units", "files", "jit", "__init__"}
 ALLOWED = {
     "pipeline": {"cluster", "capture", "flows", "graphs", "detectors", "evaluation", "report", "tracking"},
     "cluster": {"apps", "load", "exfiltration", "capture"},
@@ -27,6 +27,7 @@ ALLOWED = {
     "capture": set(),
     "spec": set(),
     "files": set(),
+    "engine": set(),
     "errors": set(),
     "units": set(),
     "jit": set(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from queue import Empty, Full, Queue
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 LOOK_S = 0.05
 
 
-def read_ahead(items: Iterable[T], room: int) -> Iterator[T]:
+def read_ahead(items: Iterable[T], room: int) -> Generator[T, None, None]:
     """The same items in the same order, at most `room` of them made in advance.
 
     Worth it where making them releases the interpreter lock, as kernels do. An exception of the source comes out where

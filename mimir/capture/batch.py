@@ -11,6 +11,8 @@ TCP, UDP, ICMP, ICMP6, SCTP = 6, 17, 1, 58, 132
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 #: SLL2 packet types (tcpdump.org LINKTYPE_LINUX_SLL2); 255 means the link type does not say.
 TO_US, BROADCAST, MULTICAST, TO_OTHER, FROM_US, UNKNOWN_DIRECTION = 0, 1, 2, 3, 4, 255
+#: where captures of several nodes are merged, an interface number has the node's number above these bits
+NODE_BITS = 20
 V4_PREFIX = np.uint64(0x0000FFFF_00000000)
 
 
@@ -36,7 +38,8 @@ class PacketBatch:
     tcp_seq: NDArray[np.uint32]  #: 0 unless TCP
     tcp_ack: NDArray[np.uint32]  #: 0 unless TCP
     ip_id: NDArray[np.uint16]  #: IPv4 identification; 0 for IPv6
-    ifindex: NDArray[np.int32]  #: SLL2 interface index, pcapng interface id; -1 when the capture does not say
+    ifindex: NDArray[np.int32]  #: SLL2 interface index, pcapng interface id; -1 when the capture does not say;
+    #: of node n of several: n << NODE_BITS | index, or -1 - n
     direction: NDArray[np.uint8]  #: SLL2 packet type (TO_US … FROM_US), 255 unknown
     tunnel: NDArray[np.int32]  #: number of the overlay tunnel it was taken out of (`Capture.tunnels`); -1 if bare
     dns_offset: NDArray[np.int64]  #: where the DNS message (UDP port 53) starts in `data`; -1 if none was captured

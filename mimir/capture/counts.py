@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +80,31 @@ class CaptureCounts:
     def duration_s(self) -> float:
         """Seconds between the earliest and the latest packet; 0 without packets."""
         return 0.0 if self.first_ns is None or self.last_ns is None else (self.last_ns - self.first_ns) / 1e9
+
+    @classmethod
+    def total(cls, parts: Iterable[CaptureCounts]) -> CaptureCounts:
+        """Counts of several captures together."""
+        out = cls()
+        for part in parts:
+            out._include(part)
+        return out
+
+    def _include(self, part: CaptureCounts) -> None:
+        for name in (
+            "files", "packets", "rows", "bytes", "row_bytes", "captured_bytes", "truncated", "without_time",
+            "out_of_order", "unfinished_bytes", "fragments",
+        ):  # fmt: skip
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        self.largest_step_back_ns = max(self.largest_step_back_ns, part.largest_step_back_ns)
+        if part.first_ns is not None and part.last_ns is not None:
+            self.first_ns = part.first_ns if self.first_ns is None else min(self.first_ns, part.first_ns)
+            self.last_ns = part.last_ns if self.last_ns is None else max(self.last_ns, part.last_ns)
+        for kind in ("link_types", "protocols", "overlays"):
+            for name, count in getattr(part, kind).items():
+                _increase(getattr(self, kind), name, count)
+        for reason, s in part.skipped.items():
+            self._add_skipped(reason, s.first_file, s.packets, s.bytes, s.first_offset)
+        self.damaged.extend(part.damaged)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, for capture.json."""

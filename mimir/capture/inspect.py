@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mimir.capture.batch import PacketBatch
+from mimir.capture.batch import NODE_BITS, PacketBatch
 from mimir.capture.counts import CaptureCounts
 from mimir.capture.reader import open_capture
 from mimir.units import NS_PER_S, format_bytes, format_duration
@@ -23,7 +23,7 @@ def inspect(files: list[Path]) -> str:
     capture, pairs, interfaces = open_capture(files), Pairs(), set[int]()
     for batch in capture:
         pairs.add(batch)
-        interfaces |= set(np.unique(batch.ifindex).tolist()) - {-1}
+        interfaces |= set(np.unique(batch.ifindex[batch.ifindex >= 0] & ((1 << NODE_BITS) - 1)).tolist())
     sections = [
         _overview(capture.paths, capture.counts, interfaces),
         _protocols(capture.counts),

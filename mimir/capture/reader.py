@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mimir.capture import decode, pcap, pcapng
+from mimir.capture import decode
 from mimir.capture.batch import PacketBatch
-from mimir.capture.counts import CaptureCounts, Damage
+from mimir.capture.counts import CaptureCounts
+from mimir.capture.file_reader import FileReader
 from mimir.capture.growth import Growth
-from mimir.capture.pcap import BLOCK, DAMAGED, MORE, SKIP
+from mimir.capture.nodes import NodeCaptures, merged_rows, node_folders
 from mimir.capture.reorder import in_time_order
-from mimir.capture.sources import STANDARD_INPUT, Source, expand
+from mimir.capture.sources import STANDARD_INPUT, expand
 from mimir.capture.tunnels import new_tunnels
 from mimir.errors import CaptureError
 from mimir.jit import Records
 
 BLOCK_BYTES = 1 << 20
 BATCH_ROWS = 1 << 15
-DNS_ROOM_BYTES = 1 << 20
 
 
 class Capture:
@@ -35,23 +32,26 @@ class Capture:
         overlays: bool,
         growth: Callable[[], Growth] | None = None,
         reorder_ns: int = 0,
+        tunnels: Records | None = None,
     ):
         self.paths, self.overlays, self._growth, self._reorder_ns = paths, overlays, growth, reorder_ns
         self.counts = CaptureCounts()
-        self.tunnels = new_tunnels()  #: what `PacketBatch.tunnel` numbers (mimir.capture.tunnels.TUNNEL)
+        self._shared = tunnels  #: with the captures of other nodes
+        self.tunnels = new_tunnels() if tunnels is None else tunnels  #: what `PacketBatch.tunnel` numbers
         self._block_bytes, self._batch_rows = block_bytes, batch_rows
 
-    def __iter__(self) -> Iterator[PacketBatch]:
+    def __iter__(self) -> Generator[PacketBatch, None, None]:
         """Batches in the order of the files. Raises CaptureError for a file that is no capture at all."""
         batches = self._batches()
         return in_time_order(batches, self._reorder_ns, self._batch_rows) if self._reorder_ns else batches
 
-    def _batches(self) -> Iterator[PacketBatch]:
-        self.counts, self.tunnels = CaptureCounts(), new_tunnels()
+    def _batches(self) -> Generator[PacketBatch, None, None]:
+        self.counts = CaptureCounts()
+        self.tunnels = new_tunnels() if self._shared is None else self._shared
         for path in self.paths:
             growth = self._growth() if self._growth and path == self.paths[-1] else None
-            reader = _FileReader(path, self.counts, self._block_bytes, self._batch_rows, self.overlays, growth,
-                                 self.tunnels)  # fmt: skip
+            reader = FileReader(path, self.counts, self._block_bytes, self._batch_rows, self.overlays, growth,
+                                self.tunnels)  # fmt: skip
             try:
                 yield from reader.batches()
             finally:
@@ -68,7 +68,7 @@ def open_capture(
     reorder_ns: int = 0,
     block_bytes: int = BLOCK_BYTES,
     batch_rows: int = BATCH_ROWS,
-) -> Capture:
+) -> Capture | NodeCaptures:
     """Open a capture file, a folder or glob of rotated files, or several of these (pcap, pcapng, .gz and .zst).
 
     `-` is standard input; it and other pipes are read once, from beginning to end.
@@ -76,6 +76,7 @@ def open_capture(
     With `follow`, the last file is one still being written: at its end, rows so far are handed out and the file is
     read on as it grows, until `stop()` is true or nothing came for `timeout_s` seconds (without both: for ever).
     With `reorder_ns`, rows at most that much late are put in time order (see `mimir.capture.reorder`).
+    A folder that holds no capture but a subfolder with captures per node is merged by time (see `mimir.capture.nodes`).
     Several files are read in the order of their first packets. `block_bytes` is read at a time, and a batch has at
     most `batch_rows` rows; neither changes what comes out. Raises CaptureError when there is no file, or when a file
     is no capture; damage inside a capture is reported in `counts` instead. ValueError for sizes below 1.
@@ -84,20 +85,36 @@ def open_capture(
         raise ValueError(f"block_bytes and batch_rows must be > 0 (got {block_bytes} and {batch_rows})")
     if not follow and (stop is not None or timeout_s is not None):
         raise ValueError("stop and timeout_s are about files still being written; set follow=True")
-    paths = expand(source)
-    if len(paths) > 1:
-        if STANDARD_INPUT in paths:
-            raise CaptureError(STANDARD_INPUT, "standard input cannot be read together with files; give it alone")
-        starts = [first_time_ns(path) for path in paths]
-        order = sorted(range(len(paths)), key=lambda i: (starts[i] is None, starts[i] or 0, i))
-        paths = [paths[i] for i in order]
+    if nodes := node_folders(source):
+        if follow:
+            raise CaptureError(
+                Path(str(source)), "the captures of several nodes cannot be followed while they are written"
+            )
+        rows = merged_rows(batch_rows, len(nodes))
+        tunnels = new_tunnels()
+        parts = {
+            name: Capture(_in_order(expand(folder)), block_bytes, rows, overlays, tunnels=tunnels)
+            for name, folder in nodes.items()
+        }
+        return NodeCaptures(parts, batch_rows, reorder_ns, tunnels)
     growth = (lambda: Growth(stop, timeout_s)) if follow else None
-    return Capture(paths, block_bytes, batch_rows, overlays, growth, reorder_ns)
+    return Capture(_in_order(expand(source)), block_bytes, batch_rows, overlays, growth, reorder_ns)
+
+
+def _in_order(paths: list[Path]) -> list[Path]:
+    """The files in the order of their first packets; those without one come last."""
+    if len(paths) < 2:
+        return paths
+    if STANDARD_INPUT in paths:
+        raise CaptureError(STANDARD_INPUT, "standard input cannot be read together with files; give it alone")
+    starts = [first_time_ns(path) for path in paths]
+    order = sorted(range(len(paths)), key=lambda i: (starts[i] is None, starts[i] or 0, i))
+    return [paths[i] for i in order]
 
 
 def first_time_ns(path: Path) -> int | None:
     """Time of the first record of a file in ns; None when it has no packet. Raises CaptureError as `open_capture`."""
-    reader = _FileReader(path, CaptureCounts(), 1 << 12, 1, overlays=False)
+    reader = FileReader(path, CaptureCounts(), 1 << 12, 1, overlays=False)
     try:
         for _ in reader.batches():
             break
@@ -105,196 +122,3 @@ def first_time_ns(path: Path) -> int | None:
         return None if reader.tally.sums[decode.PACKETS] == 0 or first == 2**63 - 1 else first
     finally:
         reader.close()
-
-
-class _FileReader:
-    """One file: refills the buffer, answers the kernel's questions, reports damage."""
-
-    def __init__(
-        self, path: Path, counts: CaptureCounts, block_bytes: int, batch_rows: int, overlays: bool,
-        growth: Growth | None = None, tunnels: Records | None = None,
-    ):  # fmt: skip
-        self.path, self.counts, self.growth = path, counts, growth
-        self.source = Source(path)
-        self.tally = decode.new_tally(tunnels)
-        if counts.last_ns is not None:
-            self.tally.sums[decode.LAST_NS] = counts.last_ns
-        self.rows, self.overlays = batch_rows, overlays
-        self.buffer: NDArray[np.uint8] = np.empty(max(block_bytes, 64), np.uint8)
-        self.at, self.end, self.base = 0, 0, 0  #: unread part of the buffer; place of buffer[0] in the file
-        self.order: pcapng.Order = "little"
-        self.table: list[list[int]] = []
-        self.interfaces: NDArray[np.int64] = np.zeros((1, 5), np.int64)
-        try:
-            if growth and self.source.codec:
-                raise CaptureError(path, f"a {self.source.codec} file cannot be followed while it is written")
-            self.fmt = self._format()
-        except CaptureError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self.source.close()
-
-    def _format(self) -> NDArray[np.int64]:
-        self._need(pcap.HEADER_BYTES)
-        head = self._peek(pcap.HEADER_BYTES)
-        if not head:
-            self._raise_damage()
-            raise CaptureError(self.path, "the file is empty")
-        if head[:4] == b"\x0a\x0d\x0d\x0a":
-            self._section(pcapng.new_format())
-            return self.fmt
-        if {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")} & pcap.MAGICS.keys():
-            fmt = pcap.parse_header(self.path, head)
-            self.at = pcap.HEADER_BYTES
-            return fmt
-        self._raise_damage()
-        raise CaptureError(self.path, f"not a pcap or pcapng file (it begins with {head[:4].hex(' ')})")
-
-    def _raise_damage(self) -> None:
-        if self.source.damage:
-            raise CaptureError(self.path, self.source.damage, self.source.offset)
-
-    def _read(self, room: memoryview, least: int) -> int:
-        """Fill `room`, at least `least` bytes of it unless the file ends; a growing file is waited for."""
-        if self.growth is None:
-            return self.source.readinto(room, least)
-        done = 0
-        while True:
-            last = self.growth.over()
-            got = self.source.readinto(room[done:], least - done)
-            done += got
-            if done >= least or last or self.source.damage or (self.source.stream and not got):
-                return done
-            self.growth.looked(got)
-
-    def _peek(self, size: int) -> bytes:
-        return self.buffer[self.at : min(self.at + size, self.end)].tobytes()
-
-    def _need(self, size: int) -> bool:
-        """Have `size` bytes from `at` on in the buffer (it grows to one record or block); False at the end of file."""
-        if self.end - self.at >= size:
-            return True
-        left = self.end - self.at
-        if size > len(self.buffer):
-            grown = np.empty(size + len(self.buffer), np.uint8)
-            grown[:left] = self.buffer[self.at : self.end]
-            self.buffer = grown
-        else:
-            self.buffer[:left] = self.buffer[self.at : self.end].copy()
-        self.base += self.at
-        self.at, self.end = 0, left
-        self.end += self._read(self.buffer.data[left:], size - left)
-        return self.end >= size
-
-    def batches(self) -> Iterator[PacketBatch]:
-        """All batches of the file; counts are added when it ends, also early."""
-        out, row = decode.new_columns(self.rows, DNS_ROOM_BYTES), 0
-        try:
-            while True:
-                self.tally.sums[decode.DATA_USED] = self.tally.sums[decode.DATA_USED] if row else 0
-                status, self.at, row, following = decode.decode_block(
-                    self.buffer, self.at, self.end, self.base, self.fmt, self.interfaces, out, row, self.tally,
-                    self.overlays,
-                )  # fmt: skip
-                if status == decode.FULL or (self.growth and row and status == MORE):
-                    yield self._batch(out, row)
-                    out, row = decode.new_columns(self.rows, DNS_ROOM_BYTES), 0
-                elif not self._resolve(status, following):
-                    break
-            if row:
-                yield self._batch(out, row)
-        finally:
-            self.counts.add(self.tally, str(self.path))
-
-    def _batch(self, out: decode.Columns, rows: int) -> PacketBatch:
-        used = int(self.tally.sums[decode.DATA_USED])
-        columns = {name: column[:rows] for name, column in out._asdict().items()}
-        return PacketBatch(**columns | {"data": out.data[:used].copy()})
-
-    def _resolve(self, status: int, following: int) -> bool:
-        """Give the kernel what it asked for; False when the file is done."""
-        if status == MORE:
-            return self._need(following) or self._ended()
-        if status == SKIP:
-            return self._skip(following)
-        if status == BLOCK:
-            return self._block()
-        if status == DAMAGED:
-            self._damage("a record claims a length that cannot be", self.base + self.at)
-        return False
-
-    def _ended(self) -> bool:
-        """Report what stands behind the last whole record, if anything."""
-        left = self.end - self.at
-        if self.growth and not self.source.damage:
-            self.counts.unfinished_bytes += left
-        elif self.source.damage:
-            self._damage(self.source.damage, self.source.offset)
-        elif left:
-            self._damage(f"the file ends inside a record ({left} bytes of it are there)", self.base + self.at)
-        return False
-
-    def _damage(self, reason: str, offset: int) -> None:
-        unread = None if self.source.size is None else max(self.source.size - offset, 0)
-        self.counts.damaged.append(Damage(str(self.path), offset, reason, unread))
-
-    def _skip(self, following: int) -> bool:
-        """Step over a block that reaches beyond the buffer."""
-        rest = following - self.end
-        start = self.base + self.at
-        self.base, self.at, self.end = self.base + self.end, 0, 0
-        while rest > 0:
-            size = min(rest, len(self.buffer))
-            got = self._read(self.buffer.data[:size], size)
-            if not got and self.growth and not self.source.damage:
-                return False
-            if not got:
-                self._damage(self.source.damage or "the file ends inside a block", start)
-                return False
-            rest, self.base = rest - got, self.base + got
-        return True
-
-    def _block(self) -> bool:
-        """Section header or interface description; damage in a later one ends the file, not the run."""
-        try:
-            if not self._need(12):
-                return self._ended()
-            if self._peek(4) == b"\x0a\x0d\x0d\x0a":
-                self._section(self.fmt)
-                return True
-            return self._interface()
-        except CaptureError as error:
-            self._damage(error.reason, error.offset)
-            return False
-
-    def _section(self, fmt: NDArray[np.int64]) -> None:
-        self._need(28)
-        self.order, total = pcapng.section_length(self.path, self._peek(28), self.base + self.at)
-        if not self._need(total):
-            raise CaptureError(self.path, "the file ends inside a pcapng section header", self.base + self.at)
-        pcapng.check_block(self.path, self._peek(total), self.order, 24, self.base + self.at)
-        self.at += total
-        self.table = []
-        fmt[pcap.BIG], fmt[pcap.INTERFACES] = self.order == "big", 0
-        self.fmt = fmt
-
-    def _interface(self) -> bool:
-        total = int.from_bytes(self._peek(8)[4:8], self.order)
-        offset = self.base + self.at
-        if not 20 <= total <= pcapng.MAX_BLOCK_BYTES or total % 4 or len(self.table) >= pcapng.MAX_INTERFACES:
-            raise CaptureError(self.path, f"a pcapng interface block claims {total} bytes", offset)
-        if not self._need(total):
-            return self._ended()
-        block = self._peek(total)
-        pcapng.check_block(self.path, block, self.order, 16, offset)
-        self.table.append(pcapng.parse_interface(block, self.order))
-        if len(self.table) > len(self.interfaces):
-            grown = np.zeros((2 * len(self.interfaces), 5), np.int64)
-            grown[: len(self.interfaces)] = self.interfaces
-            self.interfaces = grown
-        self.interfaces[len(self.table) - 1] = self.table[-1]
-        self.fmt[pcap.INTERFACES] = len(self.table)
-        self.at += total
-        return True

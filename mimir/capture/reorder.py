@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from mimir.capture.batch import PacketBatch
 MAX_HELD_ROWS = 1 << 17
 
 
-def in_time_order(batches: Iterable[PacketBatch], hold_ns: int, batch_rows: int) -> Iterator[PacketBatch]:
+def in_time_order(batches: Iterable[PacketBatch], hold_ns: int, batch_rows: int) -> Generator[PacketBatch, None, None]:
     """The same rows, sorted by time as far as they are at most `hold_ns` late; ties keep their order.
 
     A row is handed out when one `hold_ns` later was seen. What comes even later than that stays late. Batches have at
@@ -27,17 +27,18 @@ def in_time_order(batches: Iterable[PacketBatch], hold_ns: int, batch_rows: int)
         newest = max(newest, int(batch.ts_ns.max()))
         due = newest - hold_ns
         if held is not None and held.ts_ns[-1] <= min(due, int(batch.ts_ns.min())):
-            yield from _pieces(held, batch_rows)
+            yield from pieces(held, batch_rows)
             held = None
-        whole = _sorted(batch if held is None else _joined(held, batch))
+        whole = _sorted(batch if held is None else joined([held, batch]))
         ready = max(int(np.searchsorted(whole.ts_ns, due, "right")), len(whole) - MAX_HELD_ROWS)
-        yield from _pieces(whole.take(slice(0, ready)), batch_rows)
-        held = _compact(whole.take(slice(ready, None))) if ready < len(whole) else None
+        yield from pieces(whole.take(slice(0, ready)), batch_rows)
+        held = compact(whole.take(slice(ready, None))) if ready < len(whole) else None
     if held is not None:
-        yield from _pieces(held, batch_rows)
+        yield from pieces(held, batch_rows)
 
 
-def _pieces(batch: PacketBatch, rows: int) -> Iterator[PacketBatch]:
+def pieces(batch: PacketBatch, rows: int) -> Iterator[PacketBatch]:
+    """The batch in views of at most `rows` rows."""
     for start in range(0, len(batch), rows):
         yield batch.take(slice(start, start + rows))
 
@@ -48,13 +49,15 @@ def _sorted(batch: PacketBatch) -> PacketBatch:
     return batch.take(np.argsort(batch.ts_ns, kind="stable"))
 
 
-def _joined(first: PacketBatch, second: PacketBatch) -> PacketBatch:
-    columns = {f.name: np.concatenate([getattr(first, f.name), getattr(second, f.name)]) for f in fields(PacketBatch)}
-    offsets = np.where(second.dns_offset >= 0, second.dns_offset + len(first.data), -1)
-    return PacketBatch(**columns | {"dns_offset": np.concatenate([first.dns_offset, offsets])})
+def joined(parts: Sequence[PacketBatch]) -> PacketBatch:
+    """One batch of several, with their data one after the other."""
+    columns = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(PacketBatch)}
+    shifts = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
+    offsets = [np.where(p.dns_offset >= 0, p.dns_offset + s, -1) for p, s in zip(parts, shifts, strict=True)]
+    return PacketBatch(**columns | {"dns_offset": np.concatenate(offsets)})
 
 
-def _compact(batch: PacketBatch) -> PacketBatch:
+def compact(batch: PacketBatch) -> PacketBatch:
     """A copy that keeps only its own DNS messages alive."""
     named = batch.dns_offset >= 0
     sizes = batch.dns_bytes[named].astype(np.int64)

@@ -111,6 +111,11 @@ def natural(path: Path) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts)
 
 
+def captures_in(folder: Path) -> list[Path]:
+    """Files of a folder that are captures by their names, in natural order."""
+    return sorted((f for f in folder.iterdir() if f.is_file() and CAPTURE_NAME.search(f.name)), key=natural)
+
+
 def expand(source: str | Path | Iterable[str | Path]) -> list[Path]:
     """A file, `-`, a folder, a glob pattern, or several of them → capture files. Raises CaptureError if there is none."""
     if not isinstance(source, (str, Path)):
@@ -119,7 +124,7 @@ def expand(source: str | Path | Iterable[str | Path]) -> list[Path]:
     if path == STANDARD_INPUT:
         return [path]
     if path.is_dir():
-        files = sorted((f for f in path.iterdir() if f.is_file() and CAPTURE_NAME.search(f.name)), key=natural)
+        files = captures_in(path)
         if not files:
             raise CaptureError(path, "the folder holds no file named *.pcap, *.pcapng or *.cap (.gz and .zst allowed)")
         return files

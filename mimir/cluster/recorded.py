@@ -87,8 +87,8 @@ class RecordedCluster:
         flows = self.flow_span(captures)
         first_s, last_s, *counts = flows or _span(captures, progress)
         links = [
-            _link(capture, order.folder / "capture" / f"{order.name}-{number:04d}{_suffix(capture)}")
-            for number, capture in enumerate(captures, 1)
+            _link(capture, order.folder / "capture" / node / f"{order.name}-{number:04d}{_suffix(capture)}")
+            for number, (capture, node) in enumerate(zip(captures, self._nodes(order.name, captures), strict=True), 1)
         ]
         start_s, end_s = self._share(order.name, first_s, last_s)
         files = {n: order.folder / f"{n}.jsonl" for n in ("entities", "timeline", "truth")}
@@ -127,6 +127,11 @@ class RecordedCluster:
     def _captures(self, name: str) -> list[Path]:
         return _files(self.source.capture or getattr(self.source, name) or "")
 
+    def _nodes(self, name: str, captures: list[Path]) -> list[str]:
+        """The node of each capture where a folder has one subfolder per node; empty texts otherwise."""
+        root = Path(self.source.capture or getattr(self.source, name) or "").absolute()
+        return [f.parent.name if root.is_dir() and f.parent != root else "" for f in captures]
+
     def _share(self, name: str, first_s: float, last_s: float) -> tuple[float, float]:
         if not self.source.capture:
             return math.floor(first_s), math.ceil(last_s)
@@ -136,12 +141,14 @@ class RecordedCluster:
 
 
 def _files(pattern: str) -> list[Path]:
-    """Files a user named: one file, all of a folder, or a glob; sorted by name, which is how recorders rotate."""
+    """Files a user named: one file, all of a folder (or of its subfolders, one per node), or a glob; sorted by name."""
     if not pattern:
         return []
     path = Path(pattern)
     if path.is_dir():
-        return sorted(f.absolute() for f in path.iterdir() if f.is_file() and not f.name.startswith("."))
+        folders = [path, *sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith("."))]
+        found = [sorted(f.absolute() for f in p.iterdir() if f.is_file() and f.name[0] != ".") for p in folders]
+        return found[0] or [file for files in found[1:] for file in files]
     return sorted(Path(f).absolute() for f in glob.glob(pattern) if Path(f).is_file()) or (
         [path.absolute()] if path.is_file() else []
     )

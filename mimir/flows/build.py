@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mimir.capture.ahead import read_ahead
 from mimir.capture.counts import CaptureCounts
+from mimir.capture.nodes import NodeCaptures
 from mimir.capture.reader import open_capture
 from mimir.errors import MimirError
 from mimir.flows.connections import ConnectionTracker
@@ -30,12 +32,14 @@ class EdgeReport:
     copies: dict[str, dict[str, int]]
     proofs: dict[str, dict[str, int]]
     evicted_early: int
+    nodes: dict[str, dict[str, int]]  #: of a capture folder with one subfolder per node; empty for others
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         counts = self.capture.to_json()
         return {
             **counts,
+            **({"nodes": self.nodes} if self.nodes else {}),
             "copies_removed": self.copies,
             "copies_recognised_by": self.proofs,
             "connections_evicted_early": self.evicted_early,
@@ -55,7 +59,7 @@ def build_edges(
 ) -> EdgeReport:
     """Read captures once and write edges of all window lengths (seconds, whole) and both views to `out`.
 
-    `entities` is entities.jsonl, a table of addresses, or None (addresses become nodes). Packets at most `reorder_ns` late
+    A folder with one subfolder per node is one capture (see `mimir.capture.nodes`). `entities` is entities.jsonl, a table of addresses, or None (addresses become nodes). Packets at most `reorder_ns` late
     are put in time order first. With two `workers` or more, packets are decoded on a thread of their own, ahead of
     the connections; more than two change nothing, and no number changes a result. Raises CaptureError for a file that
     is no capture and MimirError for entities that cannot be understood.
@@ -65,10 +69,15 @@ def build_edges(
     identity = entities if isinstance(entities, Identity) else _load(entities)
     tracker = ConnectionTracker(identity, math.gcd(*windows_s), timeout_s)
     capture = open_capture(captures, reorder_ns=reorder_ns)
-    for batch in read_ahead(capture, BATCHES_AHEAD) if workers > 1 else capture:
-        tracker.add(batch)
+    with closing(read_ahead(capture, BATCHES_AHEAD) if workers > 1 else iter(capture)) as batches:
+        for batch in batches:
+            tracker.add(batch)
     rows = write_edges(tracker.finish(), windows_s, recording, out)
-    return EdgeReport(recording, rows, capture.counts, tracker.copies(), tracker.proofs(), tracker.evicted_early())
+    by_node = capture.by_node if isinstance(capture, NodeCaptures) else {}
+    nodes = {name: {"packets": c.packets, "rows": c.rows, "bytes": c.bytes} for name, c in by_node.items()}
+    return EdgeReport(
+        recording, rows, capture.counts, tracker.copies(), tracker.proofs(), tracker.evicted_early(), nodes
+    )
 
 
 def _load(entities: Path | None) -> Identity:

@@ -129,8 +129,9 @@ class ConnectionTracker:
         )
 
     def copies(self) -> dict[str, dict[str, int]]:
-        """Packets and IP bytes left out as copies, by rule; complete after `finish`."""
-        return _named(table.RULE_NAMES[1:], self._table.copies[1:])
+        """Packets and IP bytes left out as copies, by rule (`node` only if there are any); complete after `finish`."""
+        found = _named(table.RULE_NAMES[1:], self._table.copies[1:])
+        return {rule: copies for rule, copies in found.items() if rule != "node" or copies["packets"]}
 
     def proofs(self) -> dict[str, dict[str, int]]:
         """The same packets and bytes, by what showed that they are copies."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimir.capture.batch import ACK, SYN, TCP, UDP
+from mimir.capture.batch import ACK, NODE_BITS, SYN, TCP, UDP
 from mimir.capture.dns import query_of
 from mimir.flows.hashing import address_number, hash_tuple, known_bits
 from mimir.flows.legs import join_by_numbers, link
@@ -12,6 +12,7 @@ from mimir.flows.packets import Packets, begins_anew, client_token, sender_is_cl
 from mimir.flows.table import (
     ADDRESSES,
     BY_INTERFACE,
+    BY_NODE,
     CONNECTIONS,
     COPY_BYTES,
     COPY_PACKETS,
@@ -28,12 +29,14 @@ from mimir.flows.table import (
     Table,
 )
 from mimir.flows.tcp import expired, fresh_payload, update_state
-from mimir.jit import U64, Flag, Int, Record, inlined, kernel
+from mimir.jit import U64, Int, Record, inlined, kernel
 
 #: packets may come this much out of order without any effect on time-outs
 REORDER_NS = 2_000_000_000
 #: a tuple's counted interface may change after this silence (a route changed)
 INTERFACE_SILENCE_NS = 1_000_000_000
+#: `interface` of a side that was not seen yet
+NOWHERE = -1
 DONE, CONNECTIONS_FULL, ROWS_FULL, ADDRESSES_FULL = range(4)
 
 
@@ -106,8 +109,8 @@ def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -
     else:
         c.client, c.server, c.client_kind = dst, src, dst_bits
         c.server_kind = src_bits | known_bits(table.endpoints, src_high, src_low, np.int64(p.sport[i]))
-    table.sides[2 * k].started, table.sides[2 * k].interface = 0, -2
-    table.sides[2 * k + 1].started, table.sides[2 * k + 1].interface = 0, -2
+    table.sides[2 * k].started, table.sides[2 * k].interface = 0, NOWHERE
+    table.sides[2 * k + 1].started, table.sides[2 * k + 1].interface = 0, NOWHERE
     link(table, k)
     if c.proto == TCP and p.tcp_flags[i] & (SYN | ACK) == ACK and p.payload_bytes[i] > 0:
         number = p.tcp_ack[i] if from_client else p.tcp_seq[i]
@@ -116,18 +119,25 @@ def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -
 
 
 @inlined
-def is_copy(side: Record, p: Packets, i: Int, now: Int) -> Flag:
-    """Was this packet of the tuple already counted on another interface?
+def place(p: Packets, i: Int) -> Int:
+    """Where a packet was seen: node above bit 32, interface below. Never -1.
 
     Without an interface index the packet type stands in for it (cooked captures of version 1).
     """
-    interface: Int = np.int64(p.ifindex[i])
-    if interface < 0:
-        interface = -1 if p.direction[i] == 255 else -3 - np.int64(p.direction[i])
-    if side.interface != interface and side.interface != -2 and now - side.seen_ns <= INTERFACE_SILENCE_NS:
-        return True
-    side.interface, side.seen_ns = interface, now
-    return False
+    interface, direction = np.int64(p.ifindex[i]), np.int64(p.direction[i])
+    if interface >= 0:
+        return ((interface >> NODE_BITS) << 32) | (interface & ((1 << NODE_BITS) - 1))
+    return ((-1 - interface) << 32) | (1 << 31) | direction
+
+
+@inlined
+def copy_rule(side: Record, p: Packets, i: Int, now: Int) -> Int:
+    """Was this packet of the tuple already counted on another interface, or another node? Gives the rule."""
+    seen = place(p, i)
+    if side.interface != seen and side.interface != NOWHERE and now - side.seen_ns <= INTERFACE_SILENCE_NS:
+        return BY_INTERFACE if side.interface >> 32 == seen >> 32 else BY_NODE
+    side.interface, side.seen_ns = seen, now
+    return NOT_A_COPY
 
 
 @inlined
@@ -155,9 +165,10 @@ def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: b
     request = from_b == (c.client_is_b != 0)
     if p.tunnel[i] >= 0 and c.tunnel < 0:
         c.tunnel = 2 * p.tunnel[i] + (0 if request else 1)
-    if is_copy(side, p, i, now):
-        table.copies[BY_INTERFACE, COPY_PACKETS] += 1
-        table.copies[BY_INTERFACE, COPY_BYTES] += np.int64(p.ip_bytes[i])
+    rule = copy_rule(side, p, i, now)
+    if rule != NOT_A_COPY:
+        table.copies[rule, COPY_PACKETS] += 1
+        table.copies[rule, COPY_BYTES] += np.int64(p.ip_bytes[i])
         table.proofs[PROOF_INTERFACE, COPY_PACKETS] += 1
         table.proofs[PROOF_INTERFACE, COPY_BYTES] += np.int64(p.ip_bytes[i])
         return

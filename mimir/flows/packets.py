@@ -51,9 +51,12 @@ def columns(batch: PacketBatch) -> Packets:
 @inlined
 def spot(p: Packets, i: Int) -> Int:
     """Interface and direction as one number; -1 when the capture says neither."""
-    if p.ifindex[i] < 0 and p.direction[i] == 255:
+    interface = np.int64(p.ifindex[i])
+    if interface < 0 and p.direction[i] == 255:
         return -1
-    return ((np.int64(p.ifindex[i]) + 1) << 8) | np.int64(p.direction[i])
+    if interface < -1:  # a node whose capture names no interfaces
+        interface = -interface << 32
+    return ((interface + 1) << 8) | np.int64(p.direction[i])
 
 
 @inlined

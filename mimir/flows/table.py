@@ -14,8 +14,8 @@ SERVICE, LISTENER, NODE, NODE_PORT = 1, 2, 4, 8
 #: bits of `state`
 SYN_SEEN, FIN_A, FIN_B, RESET, ANSWERED, DEAD, FIRST_FROM_CLIENT, PEER_SEEN = 1, 2, 4, 8, 16, 32, 64, 128
 #: rules by which a copy is removed; indices of `Table.copies`
-NOT_A_COPY, BY_INTERFACE, BY_SERVICE, BY_NODE_PORT, BY_MASQUERADE = range(5)
-RULE_NAMES = ("", "interface", "service_address", "node_port", "masquerade")
+NOT_A_COPY, BY_INTERFACE, BY_SERVICE, BY_NODE_PORT, BY_MASQUERADE, BY_NODE = range(6)
+RULE_NAMES = ("", "interface", "service_address", "node_port", "masquerade", "node")
 #: what showed that it is a copy; indices of `Table.proofs`. Marks: IP identification and length of a datagram
 PROOF_INTERFACE, PROOF_ENTITIES, PROOF_NUMBERS, PROOF_MARKS = range(4)
 PROOF_NAMES = ("interface_index", "entities", "sequence_numbers", "datagram_marks")
@@ -41,7 +41,7 @@ CONNECTION = np.dtype(
 )  # fmt: skip
 #: one direction of a connection: counted interface, next sequence number, the newest hole in the sequence
 SIDE = np.dtype(
-    [("seen_ns", "i8"), ("interface", "i4"), ("next", "u4"), ("hole", "u4"), ("hole_end", "u4"), ("started", "u1")],
+    [("seen_ns", "i8"), ("interface", "i8"), ("next", "u4"), ("hole", "u4"), ("hole_end", "u4"), ("started", "u1")],
     align=True,
 )
 #: what one connection did in one base window

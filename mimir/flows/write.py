@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mimir.files import atomic
+from mimir.flows.coarsen import coarsen
 from mimir.flows.connections import BaseEdges
 from mimir.flows.edges import COUNTERS
 
@@ -50,10 +51,12 @@ def write_edges(edges: BaseEdges, windows_s: Sequence[int], recording: str, out:
 
 def expand(edges: BaseEdges, windows_s: Sequence[int], recording: str) -> Iterator[pa.Table]:
     """Sorted tables in the order of the file: window lengths ascending, then time."""
-    order = np.argsort(edges.window, kind="stable")
-    slicer = _Slicer(edges, recording)
+    longer = edges
     for window_s in sorted(set(windows_s)):
-        starts = edges.window[order] * edges.base_s // window_s * window_s
+        longer = coarsen(edges if window_s % longer.base_s else longer, window_s)
+        order = np.argsort(longer.window, kind="stable")
+        starts = longer.window[order] * window_s
+        slicer = _Slicer(longer, recording)
         for a, b in pairwise(_cuts(starts)):
             yield slicer.table(order[a:b], starts[a:b], window_s)
 
@@ -89,7 +92,7 @@ class _Slicer:
         service = (edges.port[rows] << 8) | self.proto_rank[edges.proto[rows]]
         first = np.concatenate([(starts - starts[0]) // window_s * size + ranks[client] for ranks in self.views])
         second = np.concatenate([(ranks[server] << 25) | (service << 1) | v for v, ranks in enumerate(self.views)])
-        order = np.lexsort((second, first))
+        order = _sorted_by(first, second, size)
         first, second = first[order], second[order]
         heads = np.flatnonzero(np.r_[True, (first[1:] != first[:-1]) | (second[1:] != second[:-1])])
         sums = np.add.reduceat(edges.counters[rows[order % len(rows)]], heads, axis=0)
@@ -115,6 +118,14 @@ class _Slicer:
         number = np.cumsum(used, dtype=np.int32) - np.int32(1)
         occurring = _texts([texts[i] for i in np.flatnonzero(used).tolist()])
         return pa.DictionaryArray.from_arrays(_numbers(number[index]), occurring)
+
+
+def _sorted_by(first: NDArray[np.int64], second: NDArray[np.int64], names: int) -> NDArray[np.int64]:
+    """Order by `first`, then `second` (< names × 2 ** 25); equal ones in any order. One number for both, where it fits."""
+    bits = names.bit_length() + 25
+    if int(first.max()).bit_length() + bits < 64:
+        return np.argsort((first << bits) | second)
+    return np.lexsort((second, first))
 
 
 def _numbers(values: NDArray[np.int32] | NDArray[np.int64]) -> pa.Array:

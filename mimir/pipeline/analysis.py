@@ -30,7 +30,9 @@ def edges_of(spec: Spec, recording: Path, folder: Path, workers: int = 1) -> dic
         entities = folder / "entities.jsonl"
         write_jsonl(entities, _named_addresses(spec, recording))
     captures, edges = sorted((recording / "capture").iterdir()), folder / "edges.parquet"
-    if captures and flow_format(captures[0]):
+    if captures and captures[0].is_dir():  # one subfolder per node
+        captures = [recording / "capture"]
+    if captures and captures[0].is_file() and flow_format(captures[0]):
         write_json(folder / "capture.json", _edges_of_flows(spec, captures, entities, folder))
         return {}
     from mimir.flows.build import build_edges

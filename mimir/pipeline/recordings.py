@@ -151,8 +151,9 @@ def record_one(
 
 
 def _numbered(files: Mapping[str, str]) -> dict[str, str]:
-    """Digests of what edges are made from. Names do not count: one capture may serve several recordings."""
-    captures = [digest for name, digest in sorted(files.items()) if name.startswith("capture/")]
+    """Digests of what edges are made from. Names do not count, nodes do: one capture may serve several recordings."""
+    packets = [(name.split("/"), digest) for name, digest in sorted(files.items()) if name.startswith("capture/")]
+    captures = [f"{parts[1]}/{digest}" if len(parts) > 2 else digest for parts, digest in packets]
     named = {name: files[name] for name in ("entities.jsonl", "addresses.txt") if name in files}
     return {f"capture {number}": digest for number, digest in enumerate(captures)} | named
 

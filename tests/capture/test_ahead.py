@@ -29,7 +29,8 @@ def test_an_error_comes_out_in_its_place() -> None:
 
 
 def test_stopping_early_closes_the_source_and_ends_the_thread() -> None:
-    made, closed = [], threading.Event()
+    made: list[int] = []
+    closed = threading.Event()
 
     def endless() -> Iterator[int]:
         try:
@@ -41,7 +42,7 @@ def test_stopping_early_closes_the_source_and_ends_the_thread() -> None:
 
     ahead = read_ahead(endless(), 3)
     assert next(ahead) == 0
-    ahead.close()  # type: ignore[attr-defined]
+    ahead.close()
     assert closed.is_set()
     assert len(made) <= 6
     assert not [t for t in threading.enumerate() if t.name == "read-ahead"]
