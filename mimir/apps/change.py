@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 from mimir.apps.around import unknown
 from mimir.errors import Problem
-from mimir.spec.app import AppSpec
+from mimir.spec.app import OUTSIDE, AppSpec
+from mimir.spec.change import BenignSpec, TransferSpec
 from mimir.spec.load import LoadSpec
 
 #: benign triggers there are
-KINDS = ("node_drain", "pod_kill", "rolling_update", "scale_in", "scale_out")
+POD_KINDS = ("node_drain", "pod_kill", "rolling_update", "scale_in", "scale_out")
+TRANSFER_KINDS = (
+    "backup_outside", "backup_store", "bulk_export", "certificate_renewal", "cron_job", "image_update_check",
+    "log_shipping", "retry_storm", "state_transfer",
+)  # fmt: skip
+KINDS = tuple(sorted(POD_KINDS + TRANSFER_KINDS))
+NODE = "node"  # the cluster's node as the client of a transfer
 _RECORDINGS = ("fit", "calibrate", "test")
 
 
@@ -31,10 +39,55 @@ def check_change(app: AppSpec) -> Iterator[Problem]:
             yield unknown(where, kind, KINDS, "trigger kind")
         if not 0 < trigger.duration_s[0] <= trigger.duration_s[1]:
             yield Problem(f"{where}.duration_s", f"must be 0 < low ≤ high (got {list(trigger.duration_s)})")
+        yield from _pods(app, kind, where, trigger)
+        for number, transfer in enumerate(trigger.transfers):
+            yield from _transfer(app, f"{where}.transfers[{number}]", transfer)
+
+
+def _pods(app: AppSpec, kind: str, where: str, trigger: BenignSpec) -> Iterator[Problem]:
+    if kind in POD_KINDS and (trigger.pods is None or trigger.transfers):
+        yield Problem(where, "changes pods", "pods, and an empty list of transfers")
+    if kind in TRANSFER_KINDS and (trigger.pods is not None or not trigger.transfers):
+        yield Problem(where, "transfers data", "pods: null, and at least one of transfers")
+    if trigger.pods is not None:
         if trigger.pods.count < 1 or not trigger.pods.services:
             yield Problem(f"{where}.pods", "needs services and a count ≥ 1", "e.g. {services: [web], count: 1}")
         for name in trigger.pods.services:
             yield from _scaled(app, f"{where}.pods.services", name)
+
+
+def _transfer(app: AppSpec, where: str, transfer: TransferSpec) -> Iterator[Problem]:
+    inside = [name for name, service in app.services.items() if service.kind != "external"]
+    for key, name, more in (("client", transfer.client, [OUTSIDE, NODE]), ("server", transfer.server, [OUTSIDE])):
+        if name not in [*inside, *more]:
+            yield unknown(f"{where}.{key}", name, [*inside, *more], "end of a transfer")
+    outside = [transfer.client, transfer.server].count(OUTSIDE)
+    if outside == 2 or (transfer.client == NODE and transfer.server != OUTSIDE):
+        yield Problem(where, f"goes from {transfer.client} to {transfer.server}", "one end inside; node → outside")
+    if (transfer.address is not None) != (outside == 1):
+        yield Problem(f"{where}.address", f"is {transfer.address}", "an address where an end is outside, else null")
+    elif transfer.address is not None and not _is_ipv4(transfer.address):
+        yield Problem(f"{where}.address", f"is no IPv4 address (got {transfer.address!r})", "e.g. 192.0.2.77")
+    if transfer.client == transfer.server and app.services[transfer.client].replicas < 2:
+        yield Problem(where, f"is among the pods of {transfer.client}, which has one", "a service of two or more")
+    if not 1 <= transfer.port <= 65_535:
+        yield Problem(f"{where}.port", f"is no port (got {transfer.port})", "1 … 65535")
+    if not 0 < transfer.total_bytes[0] <= transfer.total_bytes[1]:
+        yield Problem(f"{where}.total_bytes", f"must be 0 < low ≤ high (got {list(transfer.total_bytes)})")
+    for key in ("chunk_bytes", "other_bytes"):
+        median, sigma = getattr(transfer, key)
+        if median < 1 or sigma < 0:
+            yield Problem(f"{where}.{key}", f"must be [median ≥ 1, sigma ≥ 0] (got [{median:g}, {sigma:g}])")
+    if transfer.bytes_per_s <= 0:
+        yield Problem(f"{where}.bytes_per_s", f"must be > 0 (got {transfer.bytes_per_s:g})")
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _scaled(app: AppSpec, where: str, name: str) -> Iterator[Problem]:

@@ -5,6 +5,8 @@ A pair `[median, sigma]` is a log-normal, a pair `[low, high]` is uniform, both 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
@@ -53,10 +55,33 @@ class PodChangeSpec:
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
+class TransferSpec:
+    """A bulk or periodic transfer from `client`, who connects, to `server`: a service, `node` or `outside` each.
+
+    `total_bytes` (uniform; what crosses in `direction`, seen from the client) goes in chunks, one exchange each, at
+    `bytes_per_s` on average; the other way go `other_bytes` a chunk. Sizes are payload bytes; totals and rates are a pod's.
+    """
+
+    client: str
+    server: str
+    address: str | None  #: of an end outside; null where none is
+    host: str | None  #: name that client pods resolve first; null: none
+    port: int
+    pods: Literal["one", "all"]
+    connection: Literal["shared", "per_request"]
+    direction: Literal["up", "down"]
+    total_bytes: tuple[float, float]
+    chunk_bytes: tuple[float, float]
+    other_bytes: tuple[float, float]
+    bytes_per_s: float
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
 class BenignSpec:
     """One benign trigger of an application: what it is, the ATT&CK technique it resembles, how long, whom it touches."""
 
     what: str
     resembles: str
     duration_s: tuple[float, float]
-    pods: PodChangeSpec
+    pods: PodChangeSpec | None  #: pods that come or go; null for transfers
+    transfers: list[TransferSpec]  #: empty for changes of pods

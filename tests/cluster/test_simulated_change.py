@@ -218,5 +218,7 @@ def test_problems_name_the_key_and_what_is_allowed(changes: dict[str, Any], wher
 
 
 def test_a_trigger_the_application_lacks_is_named() -> None:
-    spec = make_spec({"load": {"triggers": ["pod_kill"]}}, app="bookinfo")
-    assert "pod_kill is not defined for app=bookinfo" in str(SimulatedCluster(spec).problems()[0])
+    spec = make_spec({"load": {"triggers": ["state_transfer"]}}, app="bookinfo")
+    found = str(SimulatedCluster(spec).problems()[0])
+    assert "state_transfer is not defined for app=bookinfo" in found
+    assert "log_shipping" in found

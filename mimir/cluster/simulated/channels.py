@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from mimir.cluster.simulated.tables import (
     Transport,
 )  # fmt: skip
 from mimir.spec.app import OUTSIDE, EdgeSpec
+from mimir.spec.change import TransferSpec
 from mimir.spec.cluster import TransportSpec
 
 _SETUP_NS = 110_000  # handshake and request on veth pairs, as the delays in conf/cluster/simulated.yaml make it
@@ -132,6 +134,32 @@ class Channels:
             OUTSIDE, client, policy=SHARED, keep=1, **self._beyond(address),
             service_port=port, target_port=port,
         )  # fmt: skip
+
+    def transfer(self, spec: TransferSpec) -> Line:
+        """Whose connections a transfer takes; pin calls to a server row.
+
+        Pods ask a service by its address where they use its port, and speak to pods by their own addresses elsewhere.
+        """
+        policy = POLICY[spec.connection]
+        keep = 0 if policy == PER_REQUEST else 1
+        address = int(IPv4Address(spec.address)) if spec.address else 0
+        if spec.client == OUTSIDE:
+            return self.from_outside(spec.server, [address], policy, keep, 0)
+        services = self._layout.app.services
+        if spec.server not in (OUTSIDE, spec.client) and spec.port == services[spec.server].port:
+            return self.between(spec.client, spec.server, policy, keep)
+        if spec.server != OUTSIDE:
+            return self._line(spec.server, spec.client, policy=policy, keep=keep, **self._pods(spec.server, 0),
+                              service_port=spec.port, target_port=spec.port)  # fmt: skip
+        if spec.client in services:
+            name = self._names.number(spec.host, self._layout.app.namespace) if spec.host else -1
+            clients: dict[str, object] = {"name": name, "name_wait_ns": _HOST_WAIT_NS}
+        else:
+            node = np.array([self._layout.number("node")])
+            clients = {"client_ip": node, "client_if": np.array([-1]), "client_turn": np.zeros(1, dtype=np.int64)}
+        inside = spec.client if spec.client in services else ""
+        return self._line(OUTSIDE, inside, policy=policy, keep=keep, **clients, **self._beyond(address),
+                          service_port=spec.port, target_port=spec.port)  # fmt: skip
 
     def probes(self, service: str, port: int) -> Line:
         """Kubelet → the pods of a service: seen beside the pods only."""

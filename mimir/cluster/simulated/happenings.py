@@ -19,12 +19,20 @@ def benign_entries(happened: Sequence[Happened], order: RecordingOrder) -> list[
 def _entry(happened: Happened, order: RecordingOrder) -> LedgerEntry:
     planned = happened.planned
     nothing = digest([])
-    pods = tuple(
-        ",".join(name for name in happened.pods if name.startswith(f"{service}-")) for service in happened.services
-    )
+    owners = {name: _owner(name, happened.services) for name in happened.pods}
+    pods = tuple(",".join(name for name, owner in owners.items() if owner == service) for service in happened.services)
     return LedgerEntry(
         incident=f"{planned.kind}-{planned.number}", recording=order.name, start=planned.start_ns / NS_PER_S,
         end=min(happened.end_ns / NS_PER_S, float(order.start_s + order.duration_s)), channel="benign",
         technique=planned.spec.resembles, path_class=f"{BENIGN}{planned.kind}", path=tuple(happened.services), pods=pods,
-        bytes_intended=0, bytes_delivered=0, sha256_sent=nothing, sha256_received=nothing, delivered=(),
+        bytes_intended=happened.bytes_intended, bytes_delivered=happened.bytes_delivered, sha256_sent=nothing, sha256_received=nothing, delivered=(),
     )  # fmt: skip
+
+
+def _owner(pod: str, services: Sequence[str]) -> str:
+    """The service of a pod: its name begins with it, and of two such services the longer one is meant.
+
+    >>> _owner("user-db-0", ["user", "user-db"])
+    'user-db'
+    """
+    return max((service for service in services if pod.startswith(f"{service}-")), key=len, default="")

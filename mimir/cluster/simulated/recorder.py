@@ -16,6 +16,7 @@ from mimir.cluster.simulated.leak import Leak
 from mimir.cluster.simulated.roster import pod_line
 from mimir.cluster.simulated.tables import Rows
 from mimir.cluster.simulated.traffic import Traffic
+from mimir.cluster.simulated.transfers import Transfers
 from mimir.cluster.simulated.world import World
 from mimir.exfiltration.ledger import BENIGN, LedgerEntry, write_ledger
 from mimir.files import write_jsonl
@@ -34,13 +35,19 @@ def record(spec: Spec, order: RecordingOrder, progress: Progress) -> Recording:
     world = World(spec, layout, order)
     traffic = Traffic(layout, spec.load, start_ns, benign, world)
     leak = Leak(spec, layout, order, traffic.messages, leaking) if order.leaking else None
+    transfers = Transfers(spec, layout, order, traffic.messages, world)
     capture = order.folder / "capture" / f"{order.name}.pcap"
     capture.parent.mkdir(parents=True, exist_ok=True)
     step_ns, rest, packets = int(spec.cluster.slice_s * NS_PER_S), frames.empty(0), 0
     with PcapWriter(capture, spec.capture.snaplen_bytes, spec.capture.payload) as writer:
         for begin_ns in range(start_ns, end_ns, step_ns):
             until_ns = min(begin_ns + step_ns, end_ns)
-            pieces = [rest, *traffic.slice(until_ns), *(leak.slice(until_ns) if leak else [])]
+            pieces = [
+                rest,
+                *traffic.slice(until_ns),
+                *transfers.slice(until_ns),
+                *(leak.slice(until_ns) if leak else []),
+            ]
             ready, rest = _split(pieces, begin_ns, until_ns)
             for batch in frames.batches(ready, traffic.messages):
                 writer.write(batch)

@@ -31,6 +31,8 @@ class Happened:
     end_ns: int
     services: list[str]
     pods: list[str]
+    bytes_intended: int = 0
+    bytes_delivered: int = 0
 
 
 class World:
@@ -63,8 +65,10 @@ class World:
 
     def _begin(self, planned: Planned) -> None:
         change = planned.spec.pods
-        happened = Happened(planned, planned.end_ns, list(change.services), [])
+        happened = Happened(planned, planned.end_ns, list(change.services) if change else [], [])
         self.happened.append(happened)
+        if not change:
+            return  # see Transfers
         act = {"scale_out": self._more, "scale_in": self._fewer, "rolling_update": self._roll,
                "pod_kill": self._kill, "node_drain": self._drain}[planned.kind]  # fmt: skip
         for service in happened.services:
@@ -75,12 +79,12 @@ class World:
             happened.end_ns = max([happened.end_ns, *last])
 
     def _more(self, service: str, planned: Planned) -> list[int]:
-        return [self._new(service, planned.start_ns + self._some(0.5)) for _ in range(planned.spec.pods.count)]
+        return [self._new(service, planned.start_ns + self._some(0.5)) for _ in range(_count(planned))]
 
     def _fewer(self, service: str, planned: Planned) -> list[int]:
         """The youngest go first, one stays."""
         there = self._roster.wanted(service, planned.start_ns)
-        going = there[1:][-planned.spec.pods.count :]
+        going = there[1:][-_count(planned) :]
         for number in going:
             self._leave(number, planned.start_ns + self._some(0.5))
         return going
@@ -101,7 +105,7 @@ class World:
         """The process dies at once; a successor comes."""
         there = self._roster.serving(service, planned.start_ns)
         touched = []
-        for number in self._random.permutation(there)[: planned.spec.pods.count].tolist():
+        for number in self._random.permutation(there)[: _count(planned)].tolist():
             at_ns = planned.start_ns + self._some(1.0)
             self._roster.end(number, at_ns, at_ns, int(self._spec.pods.remove_s * NS_PER_S))
             touched += [number, self._new(service, at_ns + int(_CREATE_S * NS_PER_S))]
@@ -159,3 +163,7 @@ class World:
         own_ns = np.exp(trees.busy[:, 0] + trees.busy[:, 1] ** 2 / 2) * self._spec.hpa.cpu_share
         where = (trees.service[calls[:, ENDPOINT]], period)
         np.add.at(self._used, where, own_ns[calls[:, ENDPOINT]] / self._sync_ns * 1000)
+
+
+def _count(planned: Planned) -> int:
+    return planned.spec.pods.count if planned.spec.pods else 0
