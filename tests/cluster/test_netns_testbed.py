@@ -216,7 +216,7 @@ def test_nothing_stays_when_it_is_killed(victim: str, tmp_path: Path) -> None:
     order = asdict(make_order(tmp_path / "out", 60, "fit")) | {"folder": str(tmp_path / "out")}
     job = tmp_path / "job.json"
     job.write_text(json.dumps({"spec": to_dict(spec), "order": order}) + "\n", encoding="utf-8")
-    before, machine = network_namespaces(), outside_state()
+    machine = outside_state()
     owner = (
         "import subprocess, sys\n"
         "process = subprocess.Popen([sys.executable, '-m', 'mimir.cluster.netns.testbed'], stdin=open(sys.argv[1]))\n"
@@ -229,7 +229,8 @@ def test_nothing_stays_when_it_is_killed(victim: str, tmp_path: Path) -> None:
         assert process.stdout
         testbed = int(process.stdout.readline())
         assert "progress" in process.stdout.readline()
-        made, alive = network_namespaces() - before, {testbed} | children(testbed)
+        alive = {testbed} | children(testbed)
+        made = network_namespaces(alive) - network_namespaces([os.getpid()])
         assert len(made) >= 26  # pods, outside, node
         assert len(alive) >= 2  # the testbed and its recorder
         assert outside_state() == machine
@@ -270,7 +271,7 @@ def record(folder: Path, duration_s: int, *overrides: str) -> tuple[Recording, A
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["relay_chain", "direct", "dns_tunnel"])
 def test_a_leak_of_a_real_sock_shop_is_in_the_ledger_and_in_the_edges(scenario: str, tmp_path: Path) -> None:
-    before = network_namespaces()
+    before = children(os.getpid())
     recording, spec = record(tmp_path / "out", 90, f"exfiltration={scenario}")
     (entry,) = read_ledger(recording.truth)
     assert entry.bytes_delivered == entry.bytes_intended > 1000
@@ -285,7 +286,7 @@ def test_a_leak_of_a_real_sock_shop_is_in_the_ledger_and_in_the_edges(scenario: 
     for sender, receiver in zip(entry.path, entry.path[1:], strict=False):
         assert carried(rows[during], sender, receiver) > entry.bytes_delivered
         assert carried(rows[during], sender, receiver) > 1.2 * carried(rows[~during], sender, receiver) / 2
-    assert not network_namespaces() - before
+    assert not children(os.getpid()) - before
 
 
 def edges(spec: Any, folder: Path, out: Path) -> Any:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,11 @@ def inside(code: str, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def network_namespaces() -> set[str]:
-    """Every network namespace that a process of this machine is in or holds."""
+def network_namespaces(processes: Iterable[int] | None = None) -> set[str]:
+    """Every network namespace that one of the processes (all of this machine) is in or holds."""
     found = set()
-    for process in Path("/proc").glob("[0-9]*"):
+    chosen = Path("/proc").glob("[0-9]*") if processes is None else (Path(f"/proc/{pid}") for pid in processes)
+    for process in chosen:
         for link in (process / "ns/net", *_descriptors(process)):
             try:
                 name = os.readlink(link)
