@@ -195,7 +195,8 @@ def _users(app: AppSpec) -> Iterator[Problem]:
         for item in items:
             if isinstance(item, RepeatSpec) and not 0 <= item.repeat[0] <= item.repeat[1]:
                 yield Problem(f"{where}.repeat", f"must be 0 ≤ low ≤ high (got {list(item.repeat)})")
-    yield from check_mix("app.users.mix", users.mix, users.behaviours)
+    for where, mix in {"mix": users.mix, **{f"mixes.{name}": mix for name, mix in users.mixes.items()}}.items():
+        yield from check_mix(f"app.users.{where}", mix, users.behaviours)
 
 
 def check_mix(where: str, mix: dict[str, float], behaviours: Iterable[str]) -> Iterator[Problem]:

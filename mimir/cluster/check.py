@@ -8,7 +8,8 @@ from mimir.apps.check import check_application
 from mimir.apps.graph import allowed_edges
 from mimir.errors import Problem
 from mimir.exfiltration.validate import problems as leak_problems
-from mimir.load.profile import check_load, users_at
+from mimir.load.check import check_load
+from mimir.load.profile import users_at
 from mimir.spec import Spec
 
 
@@ -22,6 +23,6 @@ def workload_problems(spec: Spec) -> list[Problem]:
     if found:
         return found
     load = check_load(spec.load, spec.app)
-    activity = None if load else partial(users_at, spec.load)
+    activity = None if load else partial(users_at, spec.load.of("test"))
     services, edges = list(spec.app.services), allowed_edges(spec.app)
     return [*load, *leak_problems(spec.exfiltration, services, edges, spec.recording_s("test"), activity)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.load.profile import mix_of
+from mimir.load.mixes import mix_of
 from mimir.spec.app import AppSpec, RepeatSpec, StepSpec
 from mimir.spec.load import LoadSpec
 
@@ -29,17 +29,31 @@ class Programs:
 
     def expected(self, behaviour: str) -> tuple[float, float]:
         """Expected waiting (s) and number of requests of one pass."""
+        begin, end, done = self._done(behaviour)
+        return float(done @ self.wait_s[begin:end].mean(axis=1)), float(done @ (self.request[begin:end] >= 0))
+
+    def lasting_s(self, behaviour: str, response_s: NDArray[np.float64]) -> float:
+        """Expected length (s) of one pass: waiting, and `response_s` for each request (by number of the endpoint)."""
+        begin, end, done = self._done(behaviour)
+        asked = self.request[begin:end]
+        return self.expected(behaviour)[0] + float(done @ np.where(asked >= 0, response_s[asked], 0.0))
+
+    def longest_s(self, response_s: NDArray[np.float64]) -> float:
+        """No pass of any behaviour lasts longer (s)."""
+        step_s = self.wait_s[:, 1] + np.where(self.request >= 0, response_s[self.request], 0.0)
+        return float(np.add.reduceat(step_s, self.first[:-1]).max())
+
+    def _done(self, behaviour: str) -> tuple[int, int, NDArray[np.float64]]:
+        """First row, end, and for each row the probability that its step is done."""
         b = self.behaviours.index(behaviour)
         begin, end = int(self.first[b]), int(self.first[b + 1])
-        reach = np.zeros(end - begin + 1)
-        reach[0], waiting_s, requests = 1.0, 0.0, 0.0
+        reach, done = np.zeros(end - begin + 1), np.zeros(end - begin)
+        reach[0] = 1.0
         for i in range(begin, end):
-            done = reach[i - begin] * (1 - self.leave[i])
-            waiting_s += done * float(self.wait_s[i].mean())
-            requests += done * float(self.request[i] >= 0)
-            reach[i - begin + 1] += done
+            done[i - begin] = reach[i - begin] * (1 - self.leave[i])
+            reach[i - begin + 1] += done[i - begin]
             reach[self.jump[i] - begin] += reach[i - begin] * self.leave[i]
-        return waiting_s, requests
+        return begin, end, done
 
 
 def compile_behaviours(app: AppSpec) -> Programs:

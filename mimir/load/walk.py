@@ -50,7 +50,7 @@ def _seek(step: int, stop: int, steps: Steps, random: State) -> int:
 
 
 @kernel(allocates=True)
-def _start(user: Ints, at_ns: int, steps: Steps, weights: Floats, pause: Floats, pace: float, random: State) -> None:
+def start(user: Ints, at_ns: int, steps: Steps, weights: Floats, pause: Floats, pace: float, random: State) -> None:
     """Begin a behaviour; one whose steps are all left out costs its pause and another is begun."""
     first, wait = steps[0], steps[1]
     while True:
@@ -80,7 +80,7 @@ def settle(users: Ints, count: int, start_ns: int, steps: Steps, occupied: Float
 
 
 @kernel(allocates=True)
-def _doubled(rows: Ints) -> Ints:
+def doubled(rows: Ints) -> Ints:
     """A copy with twice the room (by a loop: assigning a slice costs two seconds of compiling its error message)."""
     out = np.empty((2 * len(rows), rows.shape[1]), dtype=np.int64)
     for i in range(len(rows)):
@@ -120,23 +120,23 @@ def walk(
                 if present >= wanted[k]:
                     continue
                 present += 1
-                _start(users[i], begin + int(uniform(random) * (end - begin)), steps, weights, times[0], speed, random)
+                start(users[i], begin + int(uniform(random) * (end - begin)), steps, weights, times[0], speed, random)
             while users[i, STEP] != ABSENT and users[i, TIME] < end:
                 if used == len(out):
-                    out = _doubled(out)
-                ended = _act(users[i], out[used], i, steps, times[1], speed, random)
+                    out = doubled(out)
+                ended = act(users[i], out[used], i, steps, times[1], speed, random)
                 used += 1
                 if ended and present > wanted[k]:
                     users[i, STEP] = ABSENT
                     present -= 1
                 elif ended:
                     pause = int(speed * between(random, times[0][0], times[0][1]))
-                    _start(users[i], users[i, TIME] + pause, steps, weights, times[0], speed, random)
+                    start(users[i], users[i, TIME] + pause, steps, weights, times[0], speed, random)
     return out[:used]
 
 
 @kernel(allocates=True)
-def _act(user: Ints, row: Ints, slot: int, steps: Steps, response: Floats, speed: float, random: State) -> bool:
+def act(user: Ints, row: Ints, slot: int, steps: Steps, response: Floats, speed: float, random: State) -> bool:
     """Write the user's request into `row` and move on; true when the behaviour ended (TIME is then its end)."""
     step = user[STEP]
     endpoint = steps[2][step]

@@ -31,13 +31,13 @@ def run_job(config: Any, context: JobContext) -> Outcome:
     from mimir.pipeline.lifecycle import interruptible
     from mimir.pipeline.run import run
     from mimir.spec.build import from_plain, to_dict, to_plain
+    from mimir.spec.load import with_series_digest
 
     outcome = Outcome(EXIT_FAILED)
     try:
         with interruptible():
-            spec = from_plain(
-                to_plain(config), check=False
-            )  # `run` reports broken rules with those of cluster and leak
+            plain = with_series_digest(to_plain(config))
+            spec = from_plain(plain, check=False)  # `run` reports broken rules with those of cluster and leak
             outcome = run(spec, to_dict(spec), context)
     except MimirError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -23,6 +23,7 @@ from mimir.pipeline.clusters import create_cluster
 from mimir.pipeline.flow_records import flows_key, flows_of
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
+from mimir.spec.load import load_identity
 from mimir.units import DAY_S
 
 RECORDINGS = ("fit", "calibrate", "test")
@@ -160,10 +161,11 @@ def _numbered(files: Mapping[str, str]) -> dict[str, str]:
 
 def record_key(plain: Mapping[str, Any], order: RecordingOrder) -> str:
     """What decides the packets of a recording: benign ones do not depend on the exfiltration, none on the detector."""
+    users = plain["app"]["users"]
     part = {
-        "app": plain["app"],
+        "app": {**plain["app"], "users": {k: v for k, v in users.items() if k not in ("mix", "mixes")}},
         "cluster": plain["cluster"],
-        "load": plain["load"],
+        "load": load_identity(plain["load"], users, order.name),
         "capture": {k: plain["capture"][k] for k in ("snaplen_bytes", "payload")},
         "order": [order.name, order.start_s, order.duration_s, list(order.entropy)],
         "exfiltration": plain["exfiltration"] if order.leaking else None,

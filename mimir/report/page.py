@@ -19,7 +19,7 @@ from mimir.report.graph import Drawing, draw_graph
 from mimir.report.graph_content import graph_content, resolve_paths
 from mimir.report.load import RunFiles, load_run
 from mimir.report.theme import css_variables, inline
-from mimir.report.words import percent, verdict
+from mimir.report.words import load_words, percent, verdict
 from mimir.units import format_bytes, utc
 
 #: files the page does not list: they are made by the page, or after it
@@ -156,7 +156,7 @@ def _about(run: RunFiles) -> list[tuple[str, str]]:
     rows = [
         ("Application", spec.get("app", {}).get("name")),
         ("Cluster", spec.get("cluster", {}).get("name")),
-        ("Load", f"{load.get('name')}, {load['users']} users" if load.get("users") else load.get("name")),
+        ("Load", load_words(load)),
         ("Exfiltration", f"{leak.get('name')}" + (f" at {format_bytes(rate)} a minute" if rate else "")),
         ("Detector", spec.get("detector", {}).get("name")),
         ("Windows", f"{run.primary_s} s"),

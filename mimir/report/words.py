@@ -213,3 +213,25 @@ def incident_of(
     start, end = alert["ts"], alert["ts"] + alert["window_s"]
     slack = max(alert["window_s"], slack_s)
     return next((r for r in incidents if start < r["end"] + slack and r["start"] < end), None)
+
+
+def load_words(load: Mapping[str, Any]) -> str | None:
+    """The load of a spec in a few words; None when it has none.
+
+    >>> load_words({"name": "normal", "users": 100, "arrivals": "open", "test": {"users": 160, "mix": "buy_only"}})
+    'normal, arrivals for 100 users; in the test 160 users, mix buy_only'
+    """
+    if not load.get("name"):
+        return None
+    opened = load.get("arrivals") == "open"
+    if opened and load.get("sessions_per_min"):
+        amount = f", {load['sessions_per_min']:g} sessions a minute arrive"
+    elif load.get("users"):
+        amount = f", {'arrivals for ' if opened else ''}{load['users']} users"
+    else:
+        amount = ", open arrivals" if opened else ""
+    test = load.get("test") or {}
+    changes = [f"{test['users']} users"] if test.get("users") else []
+    changes += [f"{test['sessions_per_min']:g} sessions a minute"] if test.get("sessions_per_min") else []
+    changes += [f"mix {test['mix']}"] if test.get("mix") else []
+    return f"{load['name']}{amount}" + (f"; in the test {', '.join(changes)}" if changes else "")

@@ -178,11 +178,12 @@ class RepeatSpec:
 
 @pydantic_dataclass(frozen=True, config=STRICT)
 class UsersSpec:
-    """What users do: named behaviours, the usual mix of them, and the pause between two."""
+    """What users do: named behaviours, the usual mix of them, other named mixes, and the pause between two."""
 
     entry: str
     behaviours: dict[str, list[StepSpec | RepeatSpec]]
     mix: dict[str, float]
+    mixes: dict[str, dict[str, float]]
     pause_s: tuple[float, float]
 
 

@@ -60,6 +60,7 @@ def read_run(run_directory: Path) -> RunContent:
     numbers = eval_metrics(metrics) if metrics else {}
     numbers |= {f"capture/{name}": value for name, value in _numbers(_document(folder / "capture.json"))}
     numbers |= {f"time/{_clean(name)}": float(s["seconds"]) for name, s in status.get("stages", {}).items()}
+    numbers |= {f"load/{name}": value for name, value in _numbers(_test_load(folder))}
     curve = _curve(folder / "scores.parquet") if (folder / "scores.parquet").exists() else []
     return RunContent(folder, spec, status, flat_params(spec), _tags(folder, spec, status), numbers, curve)
 
@@ -191,6 +192,14 @@ def _curve(path: Path) -> list[tuple[str, float, int, int]]:
             i = first + int(np.argmax(score[first : first + step]))
             rows.append((f"score/w{window_s}", float(score[i]), int(start[i]), int(start[i] - start[0])))
     return rows
+
+
+def _test_load(folder: Path) -> dict[str, Any]:
+    """How the load of the test recording differs from the others: load_ratio, mix_distance."""
+    plan = _document(folder / "plan.json")
+    for key in ("cluster", "load", "test"):
+        plan = plan.get(key) or {}
+    return plan
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def toy_app() -> dict[str, Any]:
         "users": {
             "entry": "web",
             "pause_s": [1, 2],
-            "mix": {"shop": 1},
+            "mix": {"shop": 1}, "mixes": {},
             "behaviours": {"shop": [
                 {"wait_s": [0, 0], "request": "page", "probability": 1},
                 {"repeat": [1, 3], "steps": [{"wait_s": [1, 2], "request": "buy", "probability": 1}]},

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from mimir.load.population import Population, Requests
-from mimir.load.profile import users_at
+from mimir.load.population import Population
+from mimir.load.requests import Requests
 from mimir.spec.app import AppSpec
 from mimir.spec.load import LoadSpec
 from mimir.units import NS_PER_S
@@ -35,7 +35,7 @@ def test_the_number_of_users_follows_the_profile_one_by_one() -> None:
     users, before = population(users=200, day_s=3600), 0
     for minute in range(1, 121):
         requests = until(users, 60 * minute)
-        wanted = float(users_at(users._load, 60 * minute))
+        wanted = float(users._curve.at(60 * minute))
         assert abs(users.present - wanted) <= 6, minute
         if minute > 1:
             assert abs(users.present - before) <= 8  # nobody is ever stopped together with all others
@@ -47,7 +47,7 @@ def test_the_number_of_users_follows_the_profile_one_by_one() -> None:
 def test_load_is_proportional_to_the_profile() -> None:
     users = population(users=400, day_s=7200, pace_sigma=0.0)
     counts = np.array([len(until(users, 300 * (k + 1)).ts_ns) for k in range(24)])
-    middle = users_at(users._load, 300 * np.arange(24) + 150)
+    middle = users._curve.at(300 * np.arange(24) + 150)
     ratio = counts / middle
     assert ratio.std() / ratio.mean() < 0.04
 

@@ -17,7 +17,7 @@ from mimir.cluster.netns.check import check_netns
 from mimir.cluster.netns.layout import Layout
 from mimir.cluster.netns.requirements import child_environment, requirements
 from mimir.errors import MimirError, Problem
-from mimir.load.behaviours import request_rate
+from mimir.load.summary import load_plan
 from mimir.spec import Spec
 from mimir.spec.build import to_dict
 from mimir.spec.cluster import NetnsSpec
@@ -51,10 +51,7 @@ class NetnsCluster:
             "pods": {pod.name: pod.ip for pod in layout.pods},
             "services": layout.service_ip,
             "edges": [f"{client} → {server}" for client, server in sorted(allowed_edges(spec.app))],
-            "load": {
-                "users": [round(spec.load.users * share / 100) for share in spec.load.profile],
-                "requests_per_min_at_peak": round(60 * spec.load.users * request_rate(spec.app, spec.load), 1),
-            },
+            "load": load_plan(spec.load, spec.app),
             "real_time_s": sum(spec.recording_s(name) for name in ("fit", "calibrate", "test")),
         }
 

@@ -81,7 +81,7 @@ class Leaks:
         self, spec: Spec, order: RecordingOrder, start_s: int, application: Application, outside: Outside,
         seed: np.random.SeedSequence,
     ):  # fmt: skip
-        world = World(allowed_edges(spec.app), partial(users_at, spec.load), order.baseline)
+        world = World(allowed_edges(spec.app), partial(users_at, spec.load.of(order.name)), order.baseline)
         incidents = plan_incidents(spec.exfiltration, start_s, order.duration_s, order.entropy, world)
         dns, own = spec.exfiltration.dns, seed.spawn(len(incidents))
         self._recording = order.name

@@ -36,7 +36,6 @@ from mimir.files import write_jsonl
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
 from mimir.spec.cluster import NetnsSpec
-from mimir.spec.load import STEPS
 from mimir.units import NS_PER_S
 
 Progress = Callable[[float, int], None]
@@ -119,7 +118,8 @@ class Session:
         first_s = math.ceil(time.time()) + 1
         longest = max(self.spec.detector.windows_s)
         start_s = -(-math.ceil(first_s + self.cluster.warmup_s) // longest) * longest
-        users = Users(application, self.spec.load, first_s * NS_PER_S, self.seeds[2], start_s * NS_PER_S)
+        load = self.spec.load.of(self.order.name)
+        users = Users(application, load, first_s * NS_PER_S, self.seeds[2], start_s * NS_PER_S)
         leaks = (
             Leaks(self.spec, self.order, start_s, application, outside, self.seeds[3]) if self.order.leaking else None
         )
@@ -191,14 +191,15 @@ class Session:
         pods = ((network.born_s[pod.name], pod) for pod in self.layout.pods)
         write_jsonl(folder / "entities.jsonl", self.layout.entities(round(up_s, 6), pods))
         write_ledger(folder / "truth.jsonl", ledger)
-        end_s, width_s = start_s + order.duration_s, self.spec.load.day_s / STEPS
+        end_s = start_s + order.duration_s
         events: list[dict[str, Any]] = [
             {"ts": start_s, "event": "recording_started"},
             {"ts": end_s, "event": "recording_ended"},
         ]
-        for number in range(math.ceil(order.duration_s / width_s)):
-            wanted = users.population.wanted(start_s + number * width_s - users.start_s)
-            events.append({"ts": start_s + number * width_s, "event": "users", "users": wanted})
+        marks = [(users.start_s + offset_s, counts) for offset_s, counts in users.population.marks]
+        begun = [counts for ts, counts in marks if ts <= start_s]  # the step that holds when the recording begins
+        steps = [(float(start_s), begun[-1]), *((ts, counts) for ts, counts in marks if start_s < ts < end_s)]
+        events += [{"ts": ts, "event": "users", **counts} for ts, counts in steps]
         for entry in ledger:
             events.append({"ts": entry.start, "event": "incident_started", "incident": entry.incident})
             events.append({"ts": entry.end, "event": "incident_ended", "incident": entry.incident})

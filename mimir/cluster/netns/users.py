@@ -15,7 +15,7 @@ from mimir.cluster.netns.application import Application, usual_response_s
 from mimir.cluster.netns.lines import Lines
 from mimir.cluster.netns.tasks import BROKEN
 from mimir.cluster.netns.wire import request_bytes
-from mimir.load.population import Population
+from mimir.load.population import users_of
 from mimir.spec.load import LoadSpec
 from mimir.units import NS_PER_S
 
@@ -34,7 +34,7 @@ class Users:
         entry = list(app.services).index(app.users.entry)
         self._targets = [n for n in range(len(trees.endpoints)) if trees.service[n] == entry]
         usual = usual_response_s(trees)
-        self.population = Population(app, load, start_ns, np.array([usual[n] for n in self._targets]), seed)
+        self.population = users_of(app, load, start_ns, np.array([usual[n] for n in self._targets]), seed)
         edges = [e for e in app.edges if (e.client, e.server) == ("outside", app.users.entry)]
         self._edge = edges[0] if edges else None
         self._sessions: dict[int, Lines] = {}

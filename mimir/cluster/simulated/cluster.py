@@ -14,7 +14,7 @@ from mimir.errors import Problem
 from mimir.exfiltration.baseline import needs_baseline
 from mimir.exfiltration.paths import resolved_paths
 from mimir.exfiltration.plan import LEAD_SHARE, incident_bytes
-from mimir.load.behaviours import request_rate
+from mimir.load.summary import load_plan
 from mimir.spec import Spec
 from mimir.spec.app import AppSpec
 from mimir.spec.cluster import SimulatedSpec
@@ -51,11 +51,7 @@ class SimulatedCluster:
             "services": {name: str(IPv4Address(ip)) for name, ip in layout.service_ip.items()},
             "outside": {CLIENTS: addresses.clients, RESOLVER: addresses.resolver},
             "edges": _edges(spec.app),
-            "load": {
-                "users": [round(spec.load.users * share / 100) for share in spec.load.profile],
-                "day_s": spec.load.day_s,
-                "requests_per_min_at_peak": round(60 * spec.load.users * request_rate(spec.app, spec.load), 1),
-            },
+            "load": load_plan(spec.load, spec.app),
             "incidents": _incidents(spec.exfiltration, spec.app),
         }
 

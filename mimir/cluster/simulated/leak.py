@@ -32,7 +32,7 @@ class Leak:
     def __init__(
         self, spec: Spec, layout: Layout, order: RecordingOrder, messages: list[bytes], seed: np.random.SeedSequence
     ):
-        world = World(allowed_edges(spec.app), partial(users_at, spec.load), order.baseline)
+        world = World(allowed_edges(spec.app), partial(users_at, spec.load.of(order.name)), order.baseline)
         incidents = plan_incidents(spec.exfiltration, order.start_s, order.duration_s, order.entropy, world)
         self._recording, self._end_ns = order.name, (order.start_s + order.duration_s) * NS_PER_S
         channels, player, *own = seed.spawn(2 + len(incidents))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from mimir.exfiltration.ledger import BENIGN, LedgerEntry, write_ledger
 from mimir.files import write_jsonl
 from mimir.spec import Spec
 from mimir.spec.cluster import SimulatedSpec
-from mimir.spec.load import STEPS
 from mimir.units import NS_PER_S
 
 
@@ -33,7 +31,7 @@ def record(spec: Spec, order: RecordingOrder, progress: Progress) -> Recording:
     start_ns, end_ns = order.start_s * NS_PER_S, (order.start_s + order.duration_s) * NS_PER_S
     benign, leaking = np.random.SeedSequence(order.entropy).spawn(2)
     world = World(spec, layout, order)
-    traffic = Traffic(layout, spec.load, start_ns, benign, world)
+    traffic = Traffic(layout, spec.load.of(order.name), start_ns, benign, world)
     leak = Leak(spec, layout, order, traffic.messages, leaking) if order.leaking else None
     transfers = Transfers(spec, layout, order, traffic.messages, world)
     capture = order.folder / "capture" / f"{order.name}.pcap"
@@ -75,7 +73,7 @@ def _split(pieces: list[Rows], begin_ns: int, until_ns: int) -> tuple[Rows, Rows
 def _timeline(order: RecordingOrder, traffic: Traffic, entries: list[LedgerEntry]) -> list[dict[str, Any]]:
     end_s = order.start_s + order.duration_s
     events: list[dict[str, Any]] = [{"ts": order.start_s, "event": "recording_started"}]
-    events += [{"ts": ts, "event": "users", "users": users} for ts, users in _steps(order, traffic)]
+    events += [{"ts": order.start_s + s, "event": "users", **counts} for s, counts in traffic.population.marks]
     for entry in entries:
         what = "trigger" if entry.path_class.startswith(BENIGN) else "incident"
         events.append({"ts": entry.start, "event": f"{what}_started", what: entry.incident})
@@ -83,12 +81,3 @@ def _timeline(order: RecordingOrder, traffic: Traffic, entries: list[LedgerEntry
     events.append({"ts": end_s, "event": "recording_ended"})
     events.sort(key=lambda event: float(event["ts"]))
     return [{**event, "recording": order.name} for event in events]
-
-
-def _steps(order: RecordingOrder, traffic: Traffic) -> Iterator[tuple[float, int]]:
-    """Times of the day profile's steps within the recording, with the users wanted then."""
-    width_s = traffic.day_s / STEPS
-    number = 0
-    while number * width_s < order.duration_s:
-        yield order.start_s + number * width_s, traffic.population.wanted(number * width_s)
-        number += 1

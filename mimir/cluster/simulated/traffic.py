@@ -31,7 +31,7 @@ from mimir.cluster.simulated.tables import (
 )  # fmt: skip
 from mimir.cluster.simulated.world import World
 from mimir.load.draws import state_of
-from mimir.load.population import Population
+from mimir.load.population import users_of
 from mimir.spec.app import OUTSIDE
 from mimir.spec.load import LoadSpec
 
@@ -46,13 +46,13 @@ class Traffic:
         users, calls, content, channels, background, player, peers = seed.spawn(7)
         app = layout.app
         self._world = world
-        self.layout, self._now_ns, self.day_s = layout, start_ns, load.day_s
+        self.layout, self._now_ns = layout, start_ns
         self._trees: CallTrees = compile_calls(app)
         self._model = expand.model_of(self._trees)
         self._entry = [
             self._trees.endpoints.index(f"{app.users.entry}:{e}") for e in app.services[app.users.entry].endpoints
         ]
-        self.population = Population(app, load, start_ns, self._response_s(), users)
+        self.population = users_of(app, load, start_ns, self._response_s(), users)
         self.messages: list[bytes] = []  # DNS messages that packets point to; a leak adds its own
         names = Names(layout, self.messages)
         builder = Channels(layout, names, np.random.default_rng(channels))
