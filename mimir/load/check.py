@@ -17,7 +17,13 @@ _SETTLED = 5  # time constants after which a burst is taken to be over
 def check_load(load: LoadSpec, app: AppSpec) -> list[Problem]:
     """Problems of a load for an application; empty when it can be acted out."""
     where = f"set it in conf/load/{load.name}.yaml or on the command line"
-    return [*_numbers(load, where), *_amount(load), *_shape(load, where), *check_mixes(load, app), *check_triggers(load, app)]
+    return [
+        *_numbers(load, where),
+        *_amount(load),
+        *_shape(load, where),
+        *check_mixes(load, app),
+        *check_triggers(load, app),
+    ]
 
 
 def _numbers(load: LoadSpec, where: str) -> Iterator[Problem]:
