@@ -11,8 +11,12 @@ from mimir.cluster.baseline import Baseline
 from mimir.pipeline.recordings import record_key
 
 PLAIN: dict[str, Any] = {
-    "app": {}, "cluster": {}, "load": {}, "exfiltration": {}, "capture": {"snaplen_bytes": 96, "payload": "none"}
-}  # fmt: skip
+    "app": {"users": {"mix": {"buy": 1.0}, "mixes": {}}},
+    "cluster": {},
+    "load": {"test": {"users": None, "sessions_per_min": None, "mix": None}, "series_sha256": None, "mix": None},
+    "exfiltration": {},
+    "capture": {"snaplen_bytes": 96, "payload": "none"},
+}
 
 
 def test_a_baseline_is_part_of_the_key_of_the_recording_it_shapes() -> None:
