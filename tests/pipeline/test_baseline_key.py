@@ -12,7 +12,7 @@ from mimir.pipeline.recordings import record_key
 
 PLAIN: dict[str, Any] = {
     "app": {"users": {"mix": {"buy": 1.0}, "mixes": {}}},
-    "cluster": {},
+    "cluster": {"name": "simulated"},
     "load": {"test": {"users": None, "sessions_per_min": None, "mix": None}, "series_sha256": None, "mix": None},
     "exfiltration": {},
     "capture": {"snaplen_bytes": 96, "payload": "none"},
