@@ -57,7 +57,11 @@ def test_recordings_of_flow_files_depend_on_the_code_that_reads_them(
     """Their time span comes from there; a change in it must not leave an old span in the cache."""
     monkeypatch.setattr(recordings, "stage_key", lambda name, rooms, part, files: " ".join(rooms))
     test = {"users": None, "sessions_per_min": None, "mix": None}
-    plain: dict[str, Any] = {"app": {"users": {"mix": {}, "mixes": {}}}, "exfiltration": {}, "cluster": {"name": cluster}}
+    plain: dict[str, Any] = {
+        "app": {"users": {"mix": {}, "mixes": {}}},
+        "exfiltration": {},
+        "cluster": {"name": cluster},
+    }
     plain["load"] = {"test": test, "series_sha256": None, "mix": None}
     plain["capture"] = {"snaplen_bytes": 320, "payload": "dns"}
     key = recordings.record_key(plain, RecordingOrder("fit", 0, 60, (1, 0), False, Path()))
