@@ -74,10 +74,13 @@ def _seconds(cost: Cost) -> Row:
 def comparison(plan: Plan, capture: Path) -> list[Row]:
     """Mimir and its peers on one capture; peers get its first packets. The first step compiles kernels, if need be."""
     step(ALL_WINDOWS, plan.warm)
+    lengths = ALL_WINDOWS.removeprefix("stage:")
     rows = [
         whole(plan, "mimir, whole command", "edges at 1, 10, 60 s → Parquet, fresh process", ALL_WINDOWS, capture),
+        whole(plan, "mimir, two workers", "the same, decoding on a second thread", f"stage-2:{lengths}", capture),
         inside(plan, "mimir, whole stage", "the same, warm process", ALL_WINDOWS, capture),
         inside(plan, "mimir, kernels only", "decode, follow connections", "kernel", capture),
+        inside(plan, "mimir, plain edges", "decode, add up packets by addresses", "plain", capture),
         inside(plan, "mimir, reader only", "decode", "read", capture),
     ]
     chosen = [p for p in PEERS if not plan.peers or p.name in plan.peers]
@@ -119,13 +122,17 @@ def windows(plan: Plan) -> list[Row]:
 
 
 def memory(plan: Plan) -> list[Row]:
-    """1, 4 and 16 times the packets in the same time span and hence nearly the same edges, windows of 10 and 60 s."""
+    """1, 4 and 16 times the packets in the same time span and hence nearly the same edges; 5 GB of full packets."""
     rows = []
     for times in (1, 4, 16):
         capture = plan.synthetic(plan.growth[0] * times, gap_ns=GAP_NS * 4 // times)
         cost = step("stage:10,60", capture)
         rows.append(_row(f"{times} ×", "", cost.answer["packets"], [cost], file_mb=capture.stat().st_size / 1e6))
         capture.unlink()
+    capture = plan.synthetic(plan.growth[0] * 16, "full")
+    cost = step("stage:10,60", capture)
+    rows.append(_row("full packets", "", cost.answer["packets"], [cost], file_mb=capture.stat().st_size / 1e6))
+    capture.unlink()
     return rows
 
 

@@ -4,7 +4,7 @@
     python -m tests.benchmarks.bench_steps write FILE PACKETS KIND GAP_NS
     python -m tests.benchmarks.bench_steps render FOLDER SECONDS
 
-NAME is read, kernel, stage:1,10,60 (window lengths) or a Python peer of bench_peers. With WARM_FILE the work is done on that once, not timed.
+NAME is read, plain, kernel, stage:1,10,60 (window lengths), stage-2:… (two workers) or a Python peer of bench_peers. With WARM_FILE the work is done on that once, not timed.
 Imports are lazy so that the time of a fresh process is that of the work.
 """
 
@@ -42,12 +42,19 @@ def kernel(path: Path) -> Answer:
     return {"packets": packets, "rows": len(tracker.finish().window)}
 
 
-def stage(path: Path, windows_s: list[int]) -> Answer:
+def plain(path: Path) -> Answer:
+    """Decode, plain edges without connections."""
+    from tests.benchmarks.bench_plain import plain as add_up
+
+    return dict(add_up(path))
+
+
+def stage(path: Path, windows_s: list[int], workers: int) -> Answer:
     """The whole stage: both views, all window lengths, written to Parquet."""
     from mimir.flows import build_edges
 
     with tempfile.TemporaryDirectory() as folder:
-        report = build_edges([path], None, windows_s, "bench", 300, Path(folder) / "edges.parquet")
+        report = build_edges([path], None, windows_s, "bench", 300, Path(folder) / "edges.parquet", workers=workers)
     return {"packets": report.capture.packets, "rows": report.rows}
 
 
@@ -80,11 +87,12 @@ def render(folder: Path, seconds: str) -> Answer:
 
 def work(name: str) -> Callable[[Path], Answer]:
     """The function behind a name."""
-    if name.startswith("stage:"):
-        windows_s = [int(text) for text in name.removeprefix("stage:").split(",")]
-        return lambda path: stage(path, windows_s)
-    if name in ("read", "kernel"):
-        return {"read": read, "kernel": kernel}[name]
+    kind, _, lengths = name.partition(":")
+    if kind in ("stage", "stage-2"):
+        windows_s = [int(text) for text in lengths.split(",")]
+        return lambda path: stage(path, windows_s, 2 if kind == "stage-2" else 1)
+    if name in ("read", "kernel", "plain"):
+        return {"read": read, "kernel": kernel, "plain": plain}[name]
     from tests.benchmarks.bench_peers import PYTHON_WORK
 
     return lambda path: {"packets": PYTHON_WORK[name]()(path)}

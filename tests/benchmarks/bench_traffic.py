@@ -1,7 +1,7 @@
 """Synthetic Kubernetes-like captures, headers only, written at millions of packets a second.
 
 Short TCP connections of 10 packets from pods to pods. `any` (link type LINUX_SLL2) holds every packet twice, before and
-after the service address is translated; `ethernet` once; `pcapng` is `any` in the newer format. The same arguments give
+after the service address is translated; `ethernet` once; `pcapng` is `any` in the newer format, `full` is `any` with payloads (zeros). The same arguments give
 the same bytes, and a smaller capture is a prefix of a larger one.
 """
 
@@ -52,7 +52,7 @@ def write(path: Path, count: int, kind: str, gap_ns: int = 200_000) -> None:
         else:
             out.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 96, linktype))
         for chunk in packets(count, kind != "ethernet", kind == "pcapng", gap_ns):
-            out.write(chunk)
+            out.write(whole(chunk) if kind == "full" else chunk)
 
 
 def packets(count: int, any_interface: bool, pcapng: bool, gap_ns: int) -> Iterator[bytes]:
@@ -73,6 +73,17 @@ def packets(count: int, any_interface: bool, pcapng: bool, gap_ns: int) -> Itera
         flat = flat[np.argsort(ts.reshape(-1), kind="stable")][: count - done]
         yield flat.tobytes()
         done, number = done + len(flat), number + n + len(SHAPE)
+
+
+def whole(chunk: bytes) -> bytes:
+    """Records of `any` with all of their packets."""
+    rows = np.frombuffer(chunk, np.dtype(RECORD + SLL2 + TCP_PART)).copy()
+    rows["captured"] = rows["original"]
+    sizes = rows["original"].astype(np.int64) + np.dtype(RECORD).itemsize
+    out = np.zeros(int(sizes.sum()), np.uint8)
+    starts = np.cumsum(sizes) - sizes
+    out[starts[:, None] + np.arange(rows.itemsize)] = rows.view(np.uint8).reshape(len(rows), -1)
+    return out.tobytes()
 
 
 def _shape() -> Any:
