@@ -68,7 +68,7 @@ def record_all(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, rep
             return _in_processes(plain, cache, wanted, min(workers, len(wanted)), report)
         with cluster as running:
             return [record_one(spec, plain, cache, order, report, running.record, workers) for order in wanted]
-    return _after_fit(spec, plain, cache, wanted, services, workers if side_by_side else 1, report, cluster)
+    return _after_fit(spec, plain, cache, wanted, services, workers, report, cluster)
 
 
 def _after_fit(
@@ -83,14 +83,15 @@ def _after_fit(
 ) -> list[Recorded]:
     """The benign recordings first: the leak of the last one depends on the edges of the first."""
     *benign, test = wanted
-    if workers > 1:
+    if workers > 1 and cluster.parallel:
         done = _in_processes(plain, cache, benign, min(workers, len(benign)), report)
         baseline = baseline_of(spec, services, done[0].order, done[0].edges.folder / "edges.parquet")
         return done + _in_processes(plain, cache, [replace(test, baseline=baseline)], 1, report)
     with cluster as running:
-        done = [record_one(spec, plain, cache, order, report, running.record) for order in benign]
+        done = [record_one(spec, plain, cache, order, report, running.record, workers) for order in benign]
         baseline = baseline_of(spec, services, done[0].order, done[0].edges.folder / "edges.parquet")
-        return [*done, record_one(spec, plain, cache, replace(test, baseline=baseline), report, running.record)]
+        last = replace(test, baseline=baseline)
+        return [*done, record_one(spec, plain, cache, last, report, running.record, workers)]
 
 
 def all_recorded(plain: Mapping[str, Any], cache: Path, wanted: list[RecordingOrder]) -> bool:

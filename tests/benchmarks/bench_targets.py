@@ -59,6 +59,8 @@ def _speeds(rows: dict[str, Row]) -> list[Target]:
 
 def _wall(rows: dict[str, Row]) -> list[Target]:
     """The whole command by the clock with two workers, and what connections cost beyond plain edges."""
+    if not {"mimir, two workers", "mimir, plain edges"} <= rows.keys():
+        return []
     two, one = rows["mimir, two workers"], rows["mimir, whole command"]
     speed, gain = two["packets"] / median(two["wall_s"]) / 1e6, median(one["wall_s"]) / median(two["wall_s"])
     times = _cpu(rows["mimir, kernels only"]) / _cpu(rows["mimir, plain edges"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mimir.capture import open_capture
 from tests.benchmarks import bench_sections as sections
 from tests.benchmarks.__main__ import main, measure, parse
 from tests.benchmarks.bench_head import head
@@ -39,15 +40,16 @@ def test_committed_page_shows_the_committed_numbers() -> None:
 def test_mimir_sees_every_packet_of_either_format(tmp_path: Path) -> None:
     from tests.benchmarks.bench_steps import kernel, read
 
-    for kind in ("any", "ethernet", "pcapng"):
+    for kind in ("any", "ethernet", "pcapng", "full"):
         write(tmp_path / kind, 3_000, kind)
         assert read(tmp_path / kind) == {"packets": 3_000}
+    capture = open_capture(tmp_path / "full")
+    assert sum(len(batch) for batch in capture) == 3_000
+    assert capture.counts.truncated == 0
     assert kernel(tmp_path / "any")["rows"] == kernel(tmp_path / "pcapng")["rows"] > 0
 
 
 def test_head_of_a_capture_is_a_prefix_or_the_same_behind_ethernet(tmp_path: Path) -> None:
-    from mimir.capture import open_capture
-
     whole, few, ethernet = tmp_path / "whole", tmp_path / "few", tmp_path / "ethernet"
     write(whole, 500, "any")
     assert head(whole, few, 100, ethernet=False) == head(whole, ethernet, 100, ethernet=True) == 100
@@ -76,17 +78,22 @@ def test_absent_and_failing_peers_are_rows_that_say_why(tmp_path: Path) -> None:
 
 def test_targets_are_judged_from_the_numbers() -> None:
     def row(name: str, packets: int, seconds: float) -> sections.Row:
-        return {"name": name, "packets": packets, "cpu_s": [seconds]}
+        return {"name": name, "packets": packets, "cpu_s": [seconds], "wall_s": [1.2 * seconds]}
 
     rows = [row("mimir, whole command", 10_000_000, 2.0), row("mimir, kernels only", 10_000_000, 2.0)]
     rows += [
         row("mimir, reader only", 10_000_000, 0.5),
+        row("mimir, two workers", 10_000_000, 2.1),
+        row("mimir, plain edges", 10_000_000, 0.9),
         row("tshark -T fields", 10_000, 1.0),
         row("NFStream", 10**6, 1.0),
     ]
-    verdicts = {t.what: t.met for t in targets({"comparison": {"synthetic": rows}})}
+    found = targets({"comparison": {"synthetic": rows}})
+    assert "3.97 M, 0.95 × one worker" in [t.found for t in found]
+    verdicts = {t.what: t.met for t in found}
     assert verdicts == {
         "mimir, reader only": True, "mimir, kernels only": False, "mimir, whole command": True,
+        "mimir, whole command, two workers, by the clock": False, "connections against plain edges": False,
         "whole command against tshark -T fields": True, "whole command against NFStream": False,
         "whole command against nfpcapd": None,
     }  # fmt: skip
@@ -118,7 +125,7 @@ def test_unknown_peers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_growth_and_memory_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def step(name: str, *arguments: object, **options: object) -> Cost:
         if name == "write":
-            write(Path(str(arguments[0])), int(str(arguments[1])), "any")
+            write(Path(str(arguments[0])), int(str(arguments[1])), str(arguments[2]))
         seconds = Path(str(arguments[0])).stat().st_size / 1e6
         inner = {"packets": 7, "rows": 3, "wall_s": [seconds], "cpu_s": [seconds]}
         return Cost(seconds, seconds, 100.0, inner)
@@ -129,4 +136,4 @@ def test_growth_and_memory_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     verdicts = {t.what: (t.found, t.met) for t in targets(results)}
     assert verdicts["memory, 16 × the packets"] == ("1.00 × the peak", True)
     assert verdicts["memory on a 5 GB capture"] == ("100 MB on 0.0 GB", None)
-    assert list(tmp_path.glob("any-*")) == [tmp_path / f"any-20000-{sections.GAP_NS}.pcap"]
+    assert [*tmp_path.glob("any-*"), *tmp_path.glob("full-*")] == [tmp_path / f"any-20000-{sections.GAP_NS}.pcap"]
