@@ -92,7 +92,9 @@ def split_factors(rows: Sequence[Row]) -> tuple[dict[str, Value], list[str]]:
 
 def headings(factors: Sequence[str]) -> list[str]:
     """Names of factors without their group, where that is not ambiguous."""
-    short = [name.rpartition(".")[2] for name in factors]
+    short = [
+        name.removeprefix("load.") if name.startswith("load.test.") else name.rpartition(".")[2] for name in factors
+    ]
     return [s if short.count(s) == 1 else name for s, name in zip(short, factors, strict=True)]
 
 
