@@ -40,7 +40,7 @@ def problems(
     edges = {*allowed_edges, *((service, resolver) for service in services for resolver in RESOLVERS)}
     given = _generated(spec, edges) if spec.paths else _path(spec, services, edges)
     found = [*given, *_technique(spec), *_channel(spec), *_blocks(spec), *_relative(spec, edges), *_schedule(spec)]
-    found += _mail(spec, edges)
+    found += [*_mail(spec, edges), *_stuffing(spec, edges)]
     pacing = rate_problem(spec)
     if pacing:
         found.append(pacing)
@@ -128,7 +128,7 @@ def _class(spec: ExfiltrationSpec, path: tuple[str, ...], edges: Edges) -> Itera
         yield Problem("exfiltration.path_class", "is new_edge, but every hop is allowed", "allowed_chain", _set(spec))
     elif spec.path_class is PathClass.none:
         text = f"is none, but channel is {spec.channel}"
-        yield Problem("exfiltration.path_class", text, "new_edge, allowed_chain, dns", _set(spec))
+        yield Problem("exfiltration.path_class", text, "new_edge, allowed_chain, dns, response_stuffing", _set(spec))
     elif new and spec.path_class is PathClass.new_edge and (spec.port is None or not 1 <= spec.port <= 65_535):
         text = f"must be set for {', '.join(new)} (got {spec.port})"
         yield Problem("exfiltration.port", text, "1 … 65535", _set(spec))
@@ -151,13 +151,18 @@ def _channel(spec: ExfiltrationSpec) -> Iterator[Problem]:
 
 
 def _blocks(spec: ExfiltrationSpec) -> Iterator[Problem]:
-    for name, channel in {"tls": "https", "smtp": "smtp", "headers": "slow_headers"}.items():
+    for name, channel in {
+        "tls": "https",
+        "smtp": "smtp",
+        "headers": "slow_headers",
+        "stuffing": "response_stuffing",
+    }.items():
         given = getattr(spec, name) is not None
         if given and spec.channel != channel:
             yield Problem(f"exfiltration.{name}", f"has no meaning for channel {spec.channel}", "null", _set(spec))
         elif spec.channel == channel and not given:
             yield Problem(f"exfiltration.{name}", f"must be set for channel {channel}", f"its {name} keys", _set(spec))
-    blocks = [(name, block) for name in ("tls", "smtp", "headers") if (block := getattr(spec, name))]
+    blocks = [(name, block) for name in ("tls", "smtp", "headers", "stuffing") if (block := getattr(spec, name))]
     counts = {f"{name}.{key}": value for name, block in blocks for key, value in asdict(block).items()
               if type(value) is int}  # fmt: skip
     for key, value in counts.items():
@@ -175,6 +180,15 @@ def _headers(spec: ExfiltrationSpec, headers: HeadersSpec) -> Iterator[Problem]:
     elif spec.bytes_per_message > slow_headers.capacity(headers):
         text = f"does not fit into a header of {headers.value_bytes} bytes (got {spec.bytes_per_message})"
         yield Problem("exfiltration.bytes_per_message", text, f"≤ {slow_headers.capacity(headers)}", _set(spec))
+
+
+def _stuffing(spec: ExfiltrationSpec, edges: Edges) -> Iterator[Problem]:
+    if (spec.channel == "response_stuffing") != (spec.path_class is PathClass.response_stuffing):
+        text = f"does not fit channel {spec.channel} (got {spec.path_class})"
+        yield Problem("exfiltration.path_class", text, "response_stuffing with channel response_stuffing", _set(spec))
+    elif spec.channel == "response_stuffing" and {*carriages(tuple(spec.path), edges)} != {Carriage.pull}:
+        text = f"has hops that are not replies of an allowed edge: [{', '.join(spec.path)}]"
+        yield Problem("exfiltration.path", text, "allowed edges against their direction", _alternatives(spec, edges))
 
 
 def _mail(spec: ExfiltrationSpec, edges: Edges) -> Iterator[Problem]:

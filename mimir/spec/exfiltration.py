@@ -18,6 +18,7 @@ class PathClass(StrEnum):
     new_edge = "new_edge"
     allowed_chain = "allowed_chain"
     dns = "dns"
+    response_stuffing = "response_stuffing"
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
@@ -79,13 +80,29 @@ class HeadersSpec:
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
+class StuffingSpec:
+    """The pages that ordinary users are answered with."""
+
+    page_bytes: int  #: body of a page before the data is put behind it
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
 class ExfiltrationSpec:
     """One exfiltration scenario: channel × path × pacing × schedule."""
 
     name: str
     description: str
     channel: Literal[
-        "none", "raw_tcp", "http_relay", "http_post", "https", "smtp", "drip", "slow_headers", "dns_tunnel"
+        "none",
+        "raw_tcp",
+        "http_relay",
+        "http_post",
+        "https",
+        "smtp",
+        "drip",
+        "slow_headers",
+        "dns_tunnel",
+        "response_stuffing",
     ]
     path_class: PathClass
     path: list[str]
@@ -106,3 +123,4 @@ class ExfiltrationSpec:
     tls: TlsSpec | None
     smtp: SmtpSpec | None
     headers: HeadersSpec | None
+    stuffing: StuffingSpec | None

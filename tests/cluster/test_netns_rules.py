@@ -89,6 +89,12 @@ def test_kube_dns_answers_for_its_zone() -> None:
     assert question_of(query_message(b"a.example", "TXT", 9))[:3] == (9, b"a.example", "TXT")
 
 
+@pytest.mark.parametrize("option", ["https", "smtp", "drip", "slow_headers", "response_stuffing"])
+def test_channels_without_real_sockets_are_refused(option: str) -> None:
+    changed = shop(f"exfiltration.channel={option}")
+    assert "exfiltration.channel" in {problem.where for problem in NetnsCluster(changed).problems()}
+
+
 def test_what_this_cluster_cannot_do_is_said_before_anything_is_created() -> None:
     changed = shop("load.triggers=[pod_kill]", "exfiltration.pacing=adaptive")
     where = {problem.where for problem in NetnsCluster(changed).problems()}

@@ -81,6 +81,18 @@ def test_sequence_numbers_have_no_gap_and_everything_is_acknowledged(tmp_path: P
         assert acknowledged == expected
 
 
+def test_stuffed_pages_go_to_an_ordinary_user(tmp_path: Path) -> None:
+    rows, truth, hops = acted(tmp_path, "response_stuffing")
+    assert truth.path_class == "response_stuffing"
+    assert truth.sha256_received == truth.sha256_sent
+    spec = make_spec({}, exfiltration="response_stuffing")
+    assert spec.cluster.name == "simulated"
+    user = Layout(spec.app, spec.cluster).client_ip(0)
+    assert int(rows["payload"][rows["dst"] == user].sum()) == dialogue(hops[-1], 1)
+    assert int(rows["payload"][rows["src"] == user].sum()) == dialogue(hops[-1], 0)
+    assert not (rows["src"] == SINK).any()
+
+
 def test_the_same_seed_gives_the_same_packets(tmp_path: Path) -> None:
     first, second = (acted(tmp_path, "https", loss=0.01)[0] for _ in range(2))
     assert first.tobytes() == second.tobytes()

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from exfiltration_samples import EDGES, SERVICES, scenario
 
-from mimir.exfiltration.channels import drip, http_post, https, slow_headers, smtp, tcp
+from mimir.exfiltration.channels import drip, http_post, https, response_stuffing, slow_headers, smtp, tcp
 from mimir.exfiltration.channels.exchange import Exchange
 from mimir.exfiltration.plan import Incident, plan_incidents, stolen_bytes
 from mimir.exfiltration.validate import problems
-from mimir.spec.exfiltration import ExfiltrationSpec
+from mimir.spec.exfiltration import ExfiltrationSpec, PathClass
 
 
 def incident_of(spec: ExfiltrationSpec) -> Incident:
@@ -83,6 +83,28 @@ def test_cookies_are_as_long_as_the_real_ones() -> None:
         assert pushed.response_bytes[k] == len(slow_headers.response(b""))
         assert pulled.request_bytes[k] == len(slow_headers.request("user-db", b""))
         assert pulled.response_bytes[k] == len(slow_headers.response(value))
+
+
+def test_stuffed_pages_are_as_long_as_the_real_ones() -> None:
+    spec = scenario("response_stuffing")
+    assert spec.stuffing is not None
+    incident = incident_of(spec)
+    *inner, entry = tcp.hops(spec, incident, EDGES)
+    assert [hop.carriage for hop in (*inner, entry)] == ["pull"] * 3
+    assert set(entry.request_bytes.tolist()) == {len(response_stuffing.request("front-end"))}
+    for k, data in enumerate(stolen_bytes(incident)):
+        answer = response_stuffing.response(bytes(spec.stuffing.page_bytes), data)
+        assert entry.response_bytes[k] == len(answer)
+        assert response_stuffing.read_response(answer) == data
+    with pytest.raises(ValueError, match="does not end with a comment"):
+        response_stuffing.read_response(b"<html></html>")
+
+
+def test_only_replies_can_be_stuffed() -> None:
+    (pushed,) = problems(scenario("response_stuffing"), SERVICES, [*EDGES, ("user-db", "user")])
+    assert "has hops that are not replies of an allowed edge" in str(pushed)
+    (other,) = problems(scenario("relay_chain", path_class=PathClass.response_stuffing), SERVICES, EDGES)
+    assert "path_class does not fit channel http_relay" in str(other)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ _WHERE = "set it in conf/cluster/netns.yaml or on the command line"
 _SPARE = 16
 _FIRST_SERVICE = 256
 MOST_PODS = 500
+CHANNELS = ("none", "raw_tcp", "http_relay", "http_post", "dns_tunnel")  #: acted out with real sockets
 
 
 def check_netns(cluster: NetnsSpec, spec: Spec) -> list[Problem]:
@@ -73,6 +74,9 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
     if needs_baseline(spec.exfiltration):
         got = "measured by the fit recording (adaptive, rate_share_of_edge) is not possible on cluster=netns"
         yield Problem("exfiltration", got, "a rate in bytes, another pacing", instead)
+    if spec.exfiltration.channel not in CHANNELS:
+        got = f"is {spec.exfiltration.channel}, which cluster=netns does not act out"
+        yield Problem("exfiltration.channel", got, ", ".join(CHANNELS), instead)
     if spec.cluster.name == "netns" and spec.exfiltration.channel != "none":
         external = [
             n for n in spec.exfiltration.path if n in spec.app.services and spec.app.services[n].kind == "external"

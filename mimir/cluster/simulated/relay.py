@@ -135,7 +135,7 @@ class Relay:
 
     def _leg(self, hop: Hop, chosen: dict[str, int], channels: Channels) -> Leg:
         if hop.client == OUTSIDE:
-            address = [self._layout.attacker_ip]
+            address = [self._outside_ip()]
             line, misses = (channels.from_outside(hop.server, address, p, 1, 0) for p in (SHARED, PER_REQUEST))
             misses.channel = misses.channel._replace(client_turn=line.channel.client_turn)
             client = 0
@@ -148,8 +148,18 @@ class Relay:
                 line, misses = (channels.between(hop.client, hop.server, p, 1) for p in (SHARED, PER_REQUEST))
         return Leg(hop, line, misses, client, chosen[hop.server], self._tries(hop, chosen[hop.server]))
 
+    def _outside_ip(self) -> int:
+        """Who asks at the entry: the first user where pages are stuffed, else an address that no user has."""
+        layout = self._layout
+        return layout.client_ip(0) if self.incident.channel == "response_stuffing" else layout.attacker_ip
+
     def _tries(self, hop: Hop, right: int) -> NDArray[np.int64]:
-        """Pods a service address leads to before it leads to the right one; only pulls need a particular pod."""
+        """Pods a service address leads to before it leads to the right one; only pulls need a particular pod.
+
+        An ordinary user does not search: the pod that answers is the one whose pages are stuffed.
+        """
+        if hop.client == OUTSIDE and self.incident.channel == "response_stuffing":
+            return np.empty(0, dtype=np.int64)
         count = len(self._layout.pods_of(hop.server))
         wrong = [i for i in range(count) if i != right]
         if not wrong or hop.carriage is not Carriage.pull:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mimir.exfiltration.channels import drip, http_post, http_relay, https, raw_tcp, slow_headers, smtp
+from mimir.exfiltration.channels import (
+    drip,
+    http_post,
+    http_relay,
+    https,
+    raw_tcp,
+    response_stuffing,
+    slow_headers,
+    smtp,
+)
 from mimir.exfiltration.channels.exchange import Hop
 from mimir.exfiltration.plan import Incident
 from mimir.spec.exfiltration import ExfiltrationSpec
@@ -16,6 +25,8 @@ def hops(spec: ExfiltrationSpec, incident: Incident, allowed_edges: Iterable[tup
         return https.hops(incident, allowed_edges, spec.body, spec.tls)
     if spec.channel == "smtp" and spec.smtp:
         return smtp.hops(incident, allowed_edges, spec.smtp)
+    if spec.channel == "response_stuffing" and spec.stuffing:
+        return response_stuffing.hops(incident, allowed_edges, spec.body, spec.stuffing)
     if spec.channel in ("http_relay", "http_post"):
         make = http_relay.hops if spec.channel == "http_relay" else http_post.hops
         return make(incident, allowed_edges, spec.body)
