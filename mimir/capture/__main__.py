@@ -10,25 +10,58 @@ from mimir.errors import EXIT_DONE, EXIT_SPEC, CaptureError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`inspect FILE…`: 0 when read, 2 with one line on stderr when a file is no capture."""
-    parser = argparse.ArgumentParser(prog="python -m mimir.capture", description="Look into packet captures.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    inspecting = commands.add_parser("inspect", help="say what is in a capture and what was left out")
-    inspecting.add_argument(
-        "files",
-        nargs="+",
-        type=Path,
-        help="pcap or pcapng files (.gz and .zst too), folders, patterns, or - for standard input",
-    )
-    chosen = parser.parse_args(arguments)
-    from mimir.capture.inspect import inspect
-
+    """`inspect FILE…` or `fields FILE…`: 0 when read, 2 with a line on stderr when a file or an option is wrong."""
+    chosen = _parser().parse_args(arguments)
     try:
+        if chosen.command == "fields":
+            return _fields(chosen)
+        from mimir.capture.inspect import inspect
+
         text = inspect(chosen.files)
     except CaptureError as error:
         print(error, file=sys.stderr)
         return EXIT_SPEC
     sys.stdout.write(text)
+    return EXIT_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mimir.capture", description="Look into packet captures.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    what = "pcap or pcapng files (.gz and .zst too), folders, patterns, or - for standard input"
+    inspecting = commands.add_parser("inspect", help="say what is in a capture and what was left out")
+    inspecting.add_argument("files", nargs="+", type=Path, help=what)
+    fields = commands.add_parser("fields", help="list DNS, TLS and HTTP/1 fields, or any that Wireshark knows")
+    fields.add_argument("files", nargs="+", type=Path, help=what)
+    fields.add_argument("--dissector", choices=("own", "tshark", "pyshark"), default="own", help="who reads them")
+    fields.add_argument("--filter", default="", help="display filter (tshark and pyshark)")
+    fields.add_argument("--fields", nargs="+", help="fields by Wireshark's names (default: all that own knows)")
+    fields.add_argument("--packets", type=int, default=1000, help="packets after which pyshark stops (default 1000)")
+    fields.add_argument("-o", "--out", type=Path, help="write a parquet table instead of lines")
+    return parser
+
+
+def _fields(chosen: argparse.Namespace) -> int:
+    from mimir.capture.application import OWN_FIELDS, Dissection
+    from mimir.capture.dissection import dissection_problems
+    from mimir.capture.field_table import field_lines, write_fields
+    from mimir.capture.reader import open_capture
+
+    how = Dissection(chosen.dissector, tuple(chosen.fields or OWN_FIELDS), chosen.filter, chosen.packets)
+    problems = dissection_problems(how)
+    for problem in problems:
+        print(str(problem).replace("capture.dissector_", "--").replace("capture.dissector", "--dissector"),
+              file=sys.stderr)  # fmt: skip
+    if problems:
+        return EXIT_SPEC
+    paths = open_capture(chosen.files).paths
+    if chosen.out:
+        print(f"{write_fields(paths, how, chosen.out):,} packets with fields: {chosen.out}")
+    else:
+        for line in field_lines(paths, how):
+            print(line)
+    for note in how.notes:
+        print(note, file=sys.stderr)
     return EXIT_DONE
 
 

@@ -79,7 +79,7 @@ def application_fields(files: Sequence[Path], how: Dissection) -> Iterator[Field
 def _own(files: Sequence[Path], how: Dissection) -> Iterator[FieldRow]:
     from mimir.capture import messages as m
     from mimir.capture.counts import CaptureCounts
-    from mimir.capture.dns_message import read_dns
+    from mimir.capture.dns_message import read_dns, read_dns_stream
     from mimir.capture.hello import read_hello
     from mimir.capture.http1 import read_http
 
@@ -89,7 +89,7 @@ def _own(files: Sequence[Path], how: Dissection) -> Iterator[FieldRow]:
         for packet, ts_ns, src, dst, proto, sport, dport, kind, whole, start, size in rows:
             data = found.data[start : start + size].tobytes()
             if kind == m.DNS:
-                values, complete = read_dns(data[2 : 2 + int.from_bytes(data[:2], "big")] if proto == tcp else data)
+                values, complete = (read_dns_stream if proto == tcp else read_dns)(data)
             else:
                 values, complete = read_hello(data) if kind == m.TLS else read_http(data)
             chosen = tuple(values.get(name) for name in how.fields)
@@ -164,7 +164,7 @@ def _row(file: int, found: dict[str, str], how: Dissection) -> FieldRow:
     ports = [_number(found[f"{transport}.{end}"]) if transport else None for end in ("srcport", "dstport", "stream")]
     values = tuple(found[name][:MAX_VALUE_CHARACTERS] or None for name in how.fields)
     number, ts = int(found["frame.number"]), float(found["frame.time_epoch"] or "nan")
-    return FieldRow(file, number, ts, ends[0], ends[1], transport, *ports, None, values)
+    return FieldRow._make([file, number, ts, *ends, transport, *ports, None, values])
 
 
 def _last(text: str) -> str:

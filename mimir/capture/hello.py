@@ -1,4 +1,4 @@
-"""TLS ClientHello (RFC 8446, 4.1.2; RFC 6066, 3; RFC 7301) from the first segment of a connection."""
+"""TLS ClientHello and ServerHello (RFC 8446, 4.1.2 and 4.1.3; RFC 6066, 3; RFC 7301) from one segment each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 
 from mimir.capture.text import printable
 
-HANDSHAKE, CLIENT_HELLO, SERVER_NAME, ALPN, HOST_NAME = 22, 1, 0, 16, 0
+HANDSHAKE, CLIENT_HELLO, SERVER_HELLO, SERVER_NAME, ALPN, HOST_NAME = 22, 1, 2, 0, 16, 0
 #: far more than honest clients send; a record has room for four thousand empty extensions
 MAX_EXTENSIONS, MAX_PROTOCOLS, MAX_NAME_BYTES = 128, 16, 255
 
@@ -40,9 +40,10 @@ class _Bytes:
 
 
 def read_hello(data: bytes) -> tuple[dict[str, str], bool]:
-    """TLS record → (fields under Wireshark's names, was the ClientHello there to its end?).
+    """TLS record → (fields under Wireshark's names, was the hello there to its end?).
 
-    A ClientHello that goes on in the next segment or record gives what its first part holds.
+    A hello that goes on in the next segment or record gives what its first part holds. A server names the protocol it
+    chose (TLS 1.3 hides that).
     """
     out: dict[str, str] = {}
     try:
@@ -50,19 +51,24 @@ def read_hello(data: bytes) -> tuple[dict[str, str], bool]:
         if kind != HANDSHAKE:
             return {}, False
         hello = _Bytes(data[5 : 5 + length])
-        if hello.number(1) != CLIENT_HELLO:
+        who = hello.number(1)
+        if who not in (CLIENT_HELLO, SERVER_HELLO):
             return {}, False
         size = hello.number(3)
-        _extensions(_Bytes(hello.data[4 : 4 + size]), out)
+        _extensions(_Bytes(hello.data[4 : 4 + size]), who == CLIENT_HELLO, out)
         return out, len(hello.data) >= 4 + size
     except (Cut, struct.error):
         return out, False
 
 
-def _extensions(body: _Bytes, out: dict[str, str]) -> None:
+def _extensions(body: _Bytes, client: bool, out: dict[str, str]) -> None:
     body.take(34)  # version and random
-    for length_bytes in (1, 2, 1):  # session, cipher suites, compression
-        body.vector(length_bytes)
+    body.vector(1)  # session
+    if client:
+        body.vector(2)  # cipher suites
+        body.vector(1)  # compression methods
+    else:
+        body.take(3)  # the chosen ones
     if not body.left:
         return  # TLS 1.0 without extensions
     end = body.number(2)

@@ -10,7 +10,7 @@ from mimir.capture.text import printable
 MAX_VALUE_BYTES, MAX_TARGET_BYTES = 256, 2048
 MAX_HEADERS = 128
 HEADERS = {b"host": "http.host", b"user-agent": "http.user_agent", b"content-length": "http.content_length"}
-REQUEST = re.compile(rb"([A-Z-]{3,20}) ([^ \r\n]{1,16384}) HTTP/1\.[0-9]\r?\Z")
+REQUEST = re.compile(rb"([A-Z_-]{3,20}) ([^ \r\n]{1,16384}) HTTP/1\.[0-9]\r?\Z")
 STATUS = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\Z")
 
 

@@ -1,6 +1,6 @@
 """The beginnings of DNS, TLS and HTTP/1 messages in captures that hold payload, found by one kernel pass.
 
-What is looked for: DNS by its ports, a TLS ClientHello and an HTTP/1 head by the first bytes of a TCP segment on any
+What is looked for: DNS by its ports, a TLS hello and an HTTP/1 head by the first bytes of a TCP segment on any
 port. Everything else stays uncopied, so memory is bounded by a block and one batch of messages.
 """
 
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from mimir.capture import decode
 from mimir.capture.counts import CaptureCounts
 from mimir.capture.fields import Bytes, be16, byte
-from mimir.capture.jit import Int, inlined, kernel
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, link_layer
 from mimir.capture.network import LATER_FRAGMENT, WHOLE, Packet, decode_ip
 from mimir.capture.overlay import decapsulate, is_overlay
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
 from mimir.capture.pcapng import next_block
 from mimir.capture.reader import BLOCK_BYTES, _FileReader
+from mimir.jit import Int, inlined, kernel
 
 NOTHING, DNS, TLS, HTTP = 0, 1, 2, 3
 #: DNS, multicast DNS (and the DNS pods of OpenShift), LLMNR
@@ -86,11 +86,11 @@ def _room() -> Messages:
     n = BATCH_MESSAGES
     kinds = (np.int64, np.int64, np.uint64, np.uint64, np.uint8, np.uint16, np.uint16, np.uint8, np.bool_, np.int64)
     columns = [np.empty((n, 2) if kind is np.uint64 else n, kind) for kind in (*kinds, np.int64)]
-    return Messages(*columns, np.empty(BATCH_BYTES, np.uint8))  # type: ignore[arg-type]
+    return Messages._make([*columns, np.empty(BATCH_BYTES, np.uint8)])
 
 
 def _filled(room: Messages, rows: int) -> Messages:
-    return Messages(*(column[:rows] for column in room[:-1]), room.data)
+    return Messages._make([*(column[:rows] for column in room[:-1]), room.data])
 
 
 @kernel
@@ -136,7 +136,7 @@ def take_message(
     if p.status < 0:
         return 0
     if is_overlay(p):
-        ethertype, p = decapsulate(buf, end, ethertype, p, tally.overlays)
+        ethertype, p, _ = decapsulate(buf, end, ethertype, p, tally.overlays, tally.tunnels)
     start = payload_start(buf, p, end)
     size = min(end - start, p.payload_bytes)
     if start < 0 or size <= 0:
@@ -177,7 +177,7 @@ def message_kind(buf: Bytes, at: Int, end: Int, p: Packet) -> Int:
     if p.proto != 6 or end - at < 6:
         return NOTHING
     first = byte(buf, at)
-    if first == 0x16 and byte(buf, at + 1) == 3 and byte(buf, at + 5) == 1:
+    if first == 0x16 and byte(buf, at + 1) == 3 and 1 <= byte(buf, at + 5) <= 2:
         return TLS
     if first == 0x48 and byte(buf, at + 1) == 0x54 and be16(buf, at + 2) == 0x5450 and byte(buf, at + 4) == 0x2F:
         return HTTP  # "HTTP/"
@@ -185,6 +185,6 @@ def message_kind(buf: Bytes, at: Int, end: Int, p: Packet) -> Int:
         letter = byte(buf, place)
         if letter == 0x20:
             return HTTP if place - at >= 3 else NOTHING
-        if not (0x41 <= letter <= 0x5A or letter == 0x2D):
+        if not (0x41 <= letter <= 0x5A or letter == 0x2D or letter == 0x5F):
             return NOTHING
     return NOTHING

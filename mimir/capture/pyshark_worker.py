@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 MAX_CHARACTERS = 4096
 
@@ -30,23 +32,34 @@ def main() -> int:
     return 0
 
 
-def value_of(packet: object, name: str) -> str | None:
-    """Field `layer.field` of a packet as text, several values joined by commas; None if no layer has it."""
-    layer, _, field = name.partition(".")
-    layers = [packet.frame_info] if layer == "frame" else packet.layers  # type: ignore[attr-defined]
-    values = [one.get_field(field) for one in layers if layer in ("frame", one.layer_name)]
-    texts = [text for value in values for text in texts_of(value)]
+def value_of(packet: Any, name: str) -> str | None:
+    """Field `layer.field` of a packet as text, several values joined by commas; None if no layer has it.
+
+    pyshark looks only into the first layer of that name; multicast DNS, TLS inside QUIC and headers that repeat in
+    tunnels stand elsewhere, so the whole tree is searched for the key that tshark's `ek` output gives the field.
+    """
+    key = f"{name.partition('.')[0]}_{name.replace('.', '_')}"
+    held = [layer._fields_dict for layer in (packet.frame_info, *packet.layers)]
+    texts = list(texts_under(held, key))
     return ",".join(texts)[:MAX_CHARACTERS] if texts else None
 
 
-def texts_of(value: object) -> list[str]:
-    """A value of pyshark, a list of them, or a field with parts and a value of its own → texts as tshark writes them."""
-    value = getattr(value, "value", value)
-    if value is None:
-        return []
-    if isinstance(value, list):
-        return [text for one in value for text in texts_of(one)]
-    return [str(int(value)) if isinstance(value, bool) else str(value)]
+def texts_under(tree: object, key: str) -> Iterator[str]:
+    """All values of a key in nested dicts and lists, as tshark writes them."""
+    if isinstance(tree, list):
+        for one in tree:
+            yield from texts_under(one, key)
+    elif isinstance(tree, dict):
+        for name, value in tree.items():
+            if name == key:
+                yield from (text_of(one) for one in (value if isinstance(value, list) else [value]))
+            elif isinstance(value, dict | list):
+                yield from texts_under(value, key)
+
+
+def text_of(value: object) -> str:
+    """One value; truth is 1 or 0."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Both are far too slow for whole captures (1e4 and 1e3 packets/s); the reader in 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from pathlib import Path
 from mimir.errors import CaptureError, RequirementError
 
 HOW_TO_INSTALL = (
-    "install Wireshark's command line (Debian and Ubuntu: apt install tshark; macOS: brew install wireshark)"
+    "install Wireshark's command line (Debian and Ubuntu: sudo apt-get install tshark; macOS: brew install wireshark)"
 )
 SEPARATOR = "\x1f"
+EMPTY_PCAP = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
 
 
 def find_tshark() -> Path:
@@ -26,6 +28,21 @@ def find_tshark() -> Path:
     if found is None:
         raise RequirementError(f"tshark is needed to dissect application protocols and was not found; {HOW_TO_INSTALL}")
     return Path(found)
+
+
+def tshark_version() -> str:
+    """`4.0.17` of the tshark that is found. Raises RequirementError without one."""
+    run = subprocess.run([str(find_tshark()), "--version"], capture_output=True, encoding="utf-8", check=False)  # noqa: S603
+    found = re.search(r"\d+\.\d+\S*", run.stdout)
+    return found[0].rstrip(".") if found else "unknown"
+
+
+def tshark_complaint(fields: Sequence[str], display_filter: str = "") -> str:
+    """What tshark says of these fields and this filter, tried on a capture without packets; "" when it takes them."""
+    command = [str(find_tshark()), "-n", "-r", "-", "-T", "fields", *(x for f in fields for x in ("-e", f))]
+    command += ["-Y", display_filter] if display_filter else []
+    run = subprocess.run(command, input=EMPTY_PCAP, capture_output=True, check=False)  # noqa: S603
+    return _complaint(run.stderr.decode(errors="replace"), 8) if run.returncode else ""
 
 
 def tshark_fields(
@@ -56,10 +73,10 @@ def tshark_fields(
         raise CaptureError(path, f"tshark: {_complaint(complaint)}")
 
 
-def _complaint(text: str) -> str:
-    """The first two lines of what tshark said, without its warning about root."""
+def _complaint(text: str, most: int = 2) -> str:
+    """The first lines of what tshark said, without its warning about root."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and "could be dangerous" not in line]
-    return " ".join(lines[:2]).removeprefix("tshark: ") or "it failed without a message"
+    return " ".join(lines[:most]).removeprefix("tshark: ") or "it failed without a message"
 
 
 def dissect(path: Path, display_filter: str, fields: Sequence[str], limit: int = 1000) -> list[dict[str, str | None]]:

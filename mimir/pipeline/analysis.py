@@ -9,7 +9,8 @@ from typing import Any
 
 from mimir.errors import MimirError, Problem
 from mimir.files import read_json, read_jsonl, write_json, write_jsonl
-from mimir.pipeline.cache import link
+from mimir.pipeline.cache import Result, link
+from mimir.pipeline.fields import merge_fields
 from mimir.pipeline.flow_records import NAME as FLOWS
 from mimir.pipeline.flow_records import merge_flows
 from mimir.pipeline.recordings import Recorded
@@ -72,7 +73,7 @@ def _named_addresses(spec: Spec, recording: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def assemble(recorded: Sequence[Recorded], directory: RunDirectory) -> dict[str, str]:
+def assemble(spec: Spec, recorded: Sequence[Recorded], directory: RunDirectory) -> dict[str, str]:
     """Captures, logs and edges of the three recordings on one time axis; returns known digests of the captures.
 
     Each edge row gets the name of the recording whose time span it lies in.
@@ -94,6 +95,10 @@ def assemble(recorded: Sequence[Recorded], directory: RunDirectory) -> dict[str,
         [],
         lambda: _assemble(recorded, directory.path),
     )
+    dissected = {one.order.name: one.fields for one in recorded if one.fields}
+    if dissected:
+        folders, rooms = [one.folder.name for one in dissected.values()], ("pipeline/fields.py",)
+        directory.stage("fields", rooms, folders, ["timeline.jsonl"], lambda: _fields(spec, dissected, directory.path))
     return {name: digest for name, digest in known.items() if (directory.path / name).exists()}
 
 
@@ -123,6 +128,11 @@ def _merged_flows(recorded: Sequence[Recorded], spans: Mapping[str, tuple[float,
         return []
     merge_flows([(name, file, *spans[name]) for name, file in made], path / FLOWS)
     return [FLOWS]
+
+
+def _fields(spec: Spec, dissected: Mapping[str, Result], path: Path) -> list[str]:
+    spans = recording_spans(path)
+    return merge_fields({name: (one, *spans[name]) for name, one in dissected.items()}, spec, path)
 
 
 def _lines(one: Recorded, name: str) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from mimir.errors import RequirementError
 from mimir.pipeline.baseline import baseline_of
 from mimir.pipeline.cache import Result, cached, stage_key
 from mimir.pipeline.clusters import create_cluster
+from mimir.pipeline.fields import dissect_captures, fields_key
 from mimir.pipeline.flow_records import flows_key, flows_of
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
@@ -42,6 +43,7 @@ class Recorded:
     record: Result
     edges: Result
     flows: Result | None = None  #: flow records, where `capture.flows` asks for them
+    fields: Result | None = None  #: application fields, where `capture.dissector` asks for them
 
 
 def orders(spec: Spec) -> list[RecordingOrder]:
@@ -126,30 +128,43 @@ def record_one(
         named = edges.folder / "entities.jsonl"  # of a table of addresses
         return flows_of(spec, recorded.folder, named if named.exists() else recorded.folder / named.name, folder)
 
+    def make_fields(folder: Path) -> dict[str, Any]:
+        return dissect_captures(spec, captures, folder)
+
     key = record_key(plain, order)
     keep, fresh = spec.capture.keep, spec.reuse == "never"
     recorded = cached(cache, "record", key, make_recording, keep=keep, fresh=fresh)
+    inputs = _numbered(recorded.files)
+    captures = [recorded.folder / name for name in sorted(recorded.files) if name.startswith("capture/")]
+    edge_key = _edge_key(spec, inputs)
+    flow_key = flows_key(spec, inputs) if spec.capture.flows else None
+    field_key = fields_key(spec, _digests(recorded.files))
+    keys = {"edges": edge_key, "flows": flow_key, "fields": field_key}
+    wanted = [f"{stage}-{made}" for stage, made in keys.items() if made]
+    if not all((cache / w / "stage.json").exists() for w in wanted) and not all(c.exists() for c in captures):
+        recorded = cached(cache, "record", key, make_recording)  # an earlier run dropped the packets
+    edges = cached(cache, "edges", edge_key, make_edges, fresh=fresh)
+    flows = cached(cache, "flows", flow_key, make_flows, fresh=fresh) if flow_key else None
+    fields = cached(cache, "fields", field_key, make_fields, fresh=fresh) if field_key else None
+    if not keep:
+        for capture in captures:
+            capture.unlink(missing_ok=True)
+    report(order.name, math.inf, int(recorded.facts.get("packets", 0)))
+    return Recorded(order, recorded, edges, flows, fields)
+
+
+def _edge_key(spec: Spec, inputs: Mapping[str, str]) -> str:
     part = {
         "windows_s": spec.capture.windows_s,
         "timeout_s": spec.capture.connection_timeout_s,
         "reorder_ms": spec.capture.reorder_ms,
     }
-    inputs = _numbered(recorded.files)
-    edge_key = stage_key("edges", EDGE_ROOMS, part, inputs)
-    captures = [recorded.folder / name for name in recorded.files if name.startswith("capture/")]
-    wanted = [f"edges-{edge_key}"]
-    if spec.capture.flows:
-        flow_key = flows_key(spec, inputs)
-        wanted.append(f"flows-{flow_key}")
-    if not all((cache / w / "stage.json").exists() for w in wanted) and not all(c.exists() for c in captures):
-        recorded = cached(cache, "record", key, make_recording)  # an earlier run dropped the packets
-    edges = cached(cache, "edges", edge_key, make_edges, fresh=fresh)
-    flows = cached(cache, "flows", flow_key, make_flows, fresh=fresh) if spec.capture.flows else None
-    if not keep:
-        for capture in captures:
-            capture.unlink(missing_ok=True)
-    report(order.name, math.inf, int(recorded.facts.get("packets", 0)))
-    return Recorded(order, recorded, edges, flows)
+    return stage_key("edges", EDGE_ROOMS, part, inputs)
+
+
+def _digests(files: Mapping[str, str]) -> list[str]:
+    """Of the captures, in their order."""
+    return [digest for name, digest in sorted(files.items()) if name.startswith("capture/")]
 
 
 def _numbered(files: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from mimir.files import read_json, to_json, write_json, write_text
 from mimir.pipeline import analysis, tracked
 from mimir.pipeline.cache import code_version
 from mimir.pipeline.clusters import blind_detector
+from mimir.pipeline.fields import field_problems
 from mimir.pipeline.job import Outcome
 from mimir.pipeline.lifecycle import exclusive
 from mimir.pipeline.progress import Progress
@@ -35,7 +36,7 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
     Raises SpecError before anything is created; any other error is recorded in status.json, logged, and raised again.
     """
     problems = [*validate(spec), *create_cluster(spec).problems(), *analysis.expectation_problems(spec)]
-    problems += blind_detector(spec)
+    problems += [*blind_detector(spec), *field_problems(spec)]
     if problems:
         raise SpecError(problems)
     path = run_path(spec, plain)
@@ -74,6 +75,7 @@ def make_plan(spec: Spec, path: Path) -> dict[str, Any]:
         "stages": [
             *(f"record:{n}" for n in RECORDINGS),
             *(f"edges:{n}" for n in RECORDINGS),
+            *(f"fields:{n}" for n in RECORDINGS if spec.capture.dissector != "none"),
             *analysis.STAGES,
             "track",
         ],
@@ -132,7 +134,9 @@ def _stages(spec: Spec, plain: dict[str, Any], directory: RunDirectory, context:
         for one in recorded:
             directory.note(f"record:{one.order.name}", one.record.seconds, one.record.reused)
             directory.note(f"edges:{one.order.name}", one.edges.seconds, one.edges.reused)
-        digests = analysis.assemble(recorded, directory)
+            if one.fields:
+                directory.note(f"fields:{one.order.name}", one.fields.seconds, one.fields.reused)
+        digests = analysis.assemble(spec, recorded, directory)
         for name, stage in analysis.stages(spec, plain, directory, cache).items():
             progress.say(name)
             stage()

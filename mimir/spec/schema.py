@@ -38,6 +38,10 @@ class CaptureSpec:
     keep: bool
     flows: bool
     flow_active_timeout_s: int
+    dissector: Literal["none", "own", "tshark", "pyshark"]
+    dissector_fields: list[str]
+    dissector_filter: str
+    dissector_packets: int
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)

@@ -21,7 +21,7 @@ BATCH, PARAM_BATCH = 1_000, 100
 FILES = (
     "spec.yaml", "status.json", "manifest.json", "environment.json", "plan.json", "report.html", "metrics.json",
     "capture.json", "alerts.jsonl", "truth.jsonl", "timeline.jsonl", "entities.jsonl", "scores.parquet",
-    "edges.parquet",
+    "edges.parquet", "fields.parquet", "fields.json",
 )  # fmt: skip
 FOLDERS = ("figures", "graphs", "capture")
 NESTED = "mlflow.parentRunId"

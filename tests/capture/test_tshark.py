@@ -30,7 +30,7 @@ def test_a_missing_tshark_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, qu
         lambda: list(tshark_fields(queries, ["ip.src"])),
         lambda: dissect(queries, "dns", ["ip.src"]),
     ):
-        with pytest.raises(RequirementError, match="apt install tshark"):
+        with pytest.raises(RequirementError, match="apt-get install tshark"):
             call()
 
 
