@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from mimir.capture import decode
 from mimir.capture.counts import CaptureCounts
 from mimir.capture.fields import Bytes, be16, byte
+from mimir.capture.file_reader import FileReader
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, link_layer
 from mimir.capture.network import LATER_FRAGMENT, WHOLE, Packet, decode_ip
 from mimir.capture.overlay import decapsulate, is_overlay
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
 from mimir.capture.pcapng import next_block
-from mimir.capture.reader import BLOCK_BYTES, _FileReader
+from mimir.capture.reader import BLOCK_BYTES
 from mimir.jit import Int, inlined, kernel
 
 NOTHING, DNS, TLS, HTTP = 0, 1, 2, 3
@@ -63,7 +64,7 @@ def read_messages(files: Sequence[Path], counts: CaptureCounts) -> Iterator[tupl
             reader.close()
 
 
-class _MessageReader(_FileReader):
+class _MessageReader(FileReader):
     """Refills and damage as in the packet reader; another kernel."""
 
     def messages(self) -> Iterator[Messages]:
