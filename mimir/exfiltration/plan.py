@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from mimir.units import NS_PER_S
 
 LEAD_SHARE = 0.1  # of the recording stays free at its beginning: detectors that look back need a past
 _TRIES = 1000  # schedules drawn until every night incident has some night
-_PLAN, _DATA = 0x504C414E, 0x44415441  # keep the streams for schedule and data apart
+_PLAN, _DATA, _RATES = 0x504C414E, 0x44415441, 0x52415445  # keep the streams for schedule, data and rates apart
 _MS = 1_000_000
 
 
@@ -76,8 +76,16 @@ def plan_incidents(
     offsets_ms = _offsets_ms(spec, duration_s, world, random)
     whole = math.floor(start_s)
     base_ns = whole * NS_PER_S + round((start_s - whole) * NS_PER_S)
+    rates = _rates(spec, entropy)
     return [
-        _incident(spec, paths[(number - 1) % len(paths)], (number, int(offset), base_ns), entropy, random, world)
+        _incident(
+            replace(spec, rate_bytes_per_min=rates[number - 1]),
+            paths[(number - 1) % len(paths)],
+            (number, int(offset), base_ns),
+            entropy,
+            random,
+            world,
+        )
         for number, offset in enumerate(offsets_ms, 1)
     ]
 
@@ -101,9 +109,18 @@ def incident_bytes(spec: ExfiltrationSpec) -> int:
     return round(spec.rate_bytes_per_min * spec.incident_duration_s / 60)
 
 
+def _rates(spec: ExfiltrationSpec, entropy: tuple[int, ...]) -> list[float]:
+    """Rate of every incident (B/min): one for all, or the listed ones in turn, shuffled."""
+    if not spec.rates_bytes_per_min:
+        return [spec.rate_bytes_per_min] * spec.incidents
+    listed = spec.rates_bytes_per_min
+    in_turn = np.array([listed[i % len(listed)] for i in range(spec.incidents)])
+    return [float(r) for r in np.random.default_rng(np.random.SeedSequence((*entropy, _RATES))).permutation(in_turn)]
+
+
 def rate_problem(spec: ExfiltrationSpec) -> Problem | None:
     """What keeps the pacing from making sense, if anything."""
-    where = f"set it in conf/exfiltration/{spec.name}.yaml or on the command line"
+    hint = f"set it in conf/exfiltration/{spec.name}.yaml or on the command line"
     positive = (
         "rate_bytes_per_min",
         "bytes_per_message",
@@ -113,11 +130,26 @@ def rate_problem(spec: ExfiltrationSpec) -> Problem | None:
     for field in positive:
         value = getattr(spec, field)
         if not (value > 0 and math.isfinite(value)):
-            return Problem(f"exfiltration.{field}", f"must be > 0 (got {value:g})", "> 0", where)
+            return Problem(f"exfiltration.{field}", f"must be > 0 (got {value:g})", "> 0", hint)
+    if wrong := _rates_problem(spec, hint):
+        return wrong
     if incident_bytes(spec) < 1:
         got = f"is less than one byte per incident ({spec.rate_bytes_per_min:g} B/min for {spec.incident_duration_s} s)"
         least = f"≥ {60 / spec.incident_duration_s:g} B/min, or longer incidents"
-        return Problem("exfiltration.rate_bytes_per_min", got, least, where)
+        return Problem("exfiltration.rate_bytes_per_min", got, least, hint)
+    return None
+
+
+def _rates_problem(spec: ExfiltrationSpec, hint: str) -> Problem | None:
+    """What is wrong with a list of rates, if there is one."""
+    rates, where = spec.rates_bytes_per_min, "exfiltration.rates_bytes_per_min"
+    if rates is None:
+        return None
+    if not rates or not all(rate * spec.incident_duration_s >= 60 and math.isfinite(rate) for rate in rates):
+        least = f"at least one rate, each ≥ {60 / spec.incident_duration_s:g} B/min, or null"
+        return Problem(where, f"must be a list of rates that carry a byte (got {rates})", least, hint)
+    if spec.rate_share_of_edge is not None or spec.pacing == "adaptive":
+        return Problem(where, "cannot stand beside rates relative to benign traffic", "null", hint)
     return None
 
 

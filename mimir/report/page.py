@@ -152,12 +152,13 @@ def _no_curves(run: RunFiles) -> str:
 def _about(run: RunFiles) -> list[tuple[str, str]]:
     spec = run.spec
     leak, load = spec.get("exfiltration", {}), spec.get("load", {})
-    rate = leak.get("rate_bytes_per_min") or 0
+    rates = leak.get("rates_bytes_per_min") or [leak.get("rate_bytes_per_min") or 0]
+    rate = " / ".join(format_bytes(r) for r in rates if r)
     rows = [
         ("Application", spec.get("app", {}).get("name")),
         ("Cluster", spec.get("cluster", {}).get("name")),
         ("Load", load_words(load)),
-        ("Exfiltration", f"{leak.get('name')}" + (f" at {format_bytes(rate)} a minute" if rate else "")),
+        ("Exfiltration", f"{leak.get('name')}" + (f" at {rate} a minute" if rate else "")),
         ("Detector", spec.get("detector", {}).get("name")),
         ("Windows", f"{run.primary_s} s"),
         ("Seed", spec.get("seed")),

@@ -111,6 +111,7 @@ class ExfiltrationSpec:
     body: Literal["binary", "base64"]  #: how http_relay writes data into a body
     technique: str
     rate_bytes_per_min: float
+    rates_bytes_per_min: list[float] | None  #: one rate an incident, in turn, instead of one for all
     rate_share_of_edge: float | None  #: rate as a share of the benign bytes of the first hop, instead
     bytes_per_message: int
     pacing: Literal["constant", "jitter", "burst", "ramp", "on_off", "night", "mimicry", "adaptive"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimir.errors import SpecError
-from mimir.exfiltration.plan import LEAD_SHARE, digest, incident_bytes, plan_incidents, stolen_bytes
+from mimir.exfiltration.plan import LEAD_SHARE, digest, incident_bytes, plan_incidents, rate_problem, stolen_bytes
 
 START_S, NS = 1_760_000_000, 10**9
 
@@ -115,3 +115,27 @@ def test_numbers_must_be_positive(field: str) -> None:
 def test_a_rate_below_one_byte_an_incident_is_refused() -> None:
     with pytest.raises(SpecError, match="less than one byte per incident"):
         plan_incidents(scenario("direct", rate_bytes_per_min=0.01), START_S, 7200, (1,))
+
+
+def test_each_rate_of_a_list_is_used_in_an_order_drawn_from_the_seed() -> None:
+    spec = scenario(
+        "relay_chain", rates_bytes_per_min=[1e4, 1e5, 1e6], incidents=6, incident_duration_s=60, gap_s=0.0, tail_s=0.0
+    )
+    plans = [plan_incidents(spec, 0, 3600, (seed,)) for seed in range(8)]
+    orders = [[incident.bytes_intended for incident in plan] for plan in plans]
+    assert all(sorted(order) == [10_000] * 2 + [100_000] * 2 + [1_000_000] * 2 for order in orders)
+    assert len({tuple(order) for order in orders}) > 1
+    assert orders[0] == [incident.bytes_intended for incident in plan_incidents(spec, 0, 3600, (0,))]
+
+
+@pytest.mark.parametrize("rates", [[], [1e5, 0], [float("nan")], [float("inf")]])
+def test_rates_that_carry_nothing_are_refused(rates: list[float]) -> None:
+    problem = rate_problem(scenario("relay_chain", rates_bytes_per_min=rates))
+    assert problem is not None
+    assert problem.where == "exfiltration.rates_bytes_per_min"
+
+
+def test_a_list_of_rates_excludes_rates_relative_to_benign_traffic() -> None:
+    problem = rate_problem(scenario("relay_chain", rates_bytes_per_min=[1e5], rate_share_of_edge=0.01))
+    assert problem is not None
+    assert "relative" in str(problem)

@@ -79,10 +79,12 @@ def _edges(app: AppSpec) -> list[str]:
 def _incidents(spec: ExfiltrationSpec, app: AppSpec) -> dict[str, Any]:
     if spec.channel == "none":
         return {"count": 0}
+    one_rate = not needs_baseline(spec) and not spec.rates_bytes_per_min
     return {
         "count": spec.incidents,
         "duration_s": spec.incident_duration_s,
-        "bytes_each": None if needs_baseline(spec) else incident_bytes(spec),  # None: known after the fit recording
+        "bytes_each": incident_bytes(spec) if one_rate else None,  # None: they differ, or depend on the fit recording
+        "rates_bytes_per_min": spec.rates_bytes_per_min,
         "channel": spec.channel,
         "paths": [list(path) for path in resolved_paths(spec, allowed_edges(app))],
         "pacing": spec.pacing,
