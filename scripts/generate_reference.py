@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = ("app", "cluster", "load", "exfiltration", "capture", "detector", "evaluation", "tracking", "experiment")
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w-]+):(?P<value>[^#\"]*(?:\"[^\"]*\")?[^#]*)(?:#\s*(?P<comment>.*))?$")
+FACTS = ("Source", "Family", "Supervised", "Needs", "Complexity", "Limits")
 MADE = "<!-- made by `make docs`; do not edit -->\n"
 
 
@@ -68,15 +69,42 @@ def detectors() -> str:
     from importlib import import_module
     from inspect import cleandoc
 
-    from mimir.detectors.registry import DETECTORS
+    from mimir.detectors.registry import DETECTORS, EXCEPTIONS
 
-    parts = [MADE, "# Detectors", "", "From the docstrings in `mimir/detectors/`.", ""]
+    rows, parts = [], []
     for name, target in sorted(DETECTORS.items()):
         module_name, _, class_name = target.partition(":")
         detector = getattr(import_module(module_name), class_name)
         module = import_module(detector.__module__)
-        parts += [f"## `{name}`", "", cleandoc(module.__doc__ or ""), "", cleandoc(detector.__doc__ or ""), ""]
-    return "\n".join(parts)
+        text, said = facts(cleandoc(detector.__doc__ or ""))
+        rows.append(
+            "| " + " | ".join([f"[`{name}`](#{name})", *(said.get(f, "").replace("|", "\\|") for f in FACTS)]) + " |"
+        )
+        parts += [f"## `{name}`", "", cleandoc(module.__doc__ or ""), "", text, ""]
+        broken = EXCEPTIONS.get(name, {})
+        parts += (
+            [*(f"Breaks the contract at `{check}`: {why}.  " for check, why in broken.items()), ""] if broken else []
+        )
+    head = [MADE, "# Detectors", "", "From the docstrings in `mimir/detectors/`. T windows, E edges.", "",
+            "| `detector=` | " + " | ".join(f.lower() for f in FACTS) + " |", "|---" * (len(FACTS) + 1) + "|"]  # fmt: skip
+    return "\n".join([*head, *rows, "", *parts])
+
+
+def facts(docstring: str) -> tuple[str, dict[str, str]]:
+    """A class docstring without its facts, and the facts: `Source: …` lines, continued on indented ones."""
+    text: list[str] = []
+    said: dict[str, str] = {}
+    last = ""
+    for line in docstring.splitlines():
+        word, _, rest = line.partition(": ")
+        if word in FACTS:
+            last, said[word] = word, rest.strip()
+        elif last and line.startswith("  "):
+            said[last] += " " + line.strip()
+        else:
+            last = ""
+            text.append(line)
+    return "\n".join(text).strip(), said
 
 
 PAGES = {"configuration.md": configuration, "detectors.md": detectors}

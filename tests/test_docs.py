@@ -31,6 +31,19 @@ def test_every_value_has_a_comment(path: Path) -> None:
     assert not silent, silent
 
 
+def test_every_detector_states_its_facts() -> None:
+    from importlib import import_module
+
+    from mimir.detectors.registry import DETECTORS
+
+    for name, target in DETECTORS.items():
+        module, _, attribute = target.partition(":")
+        text, said = reference.facts(getattr(import_module(module), attribute).__doc__.replace("\n    ", "\n"))
+        assert text, name
+        assert set(said) == set(reference.FACTS), (name, sorted(said))
+        assert said["Supervised"].split()[0] in ("yes", "no"), name
+
+
 def test_every_detector_and_decision_is_documented() -> None:
     from mimir.detectors.registry import DETECTORS
 

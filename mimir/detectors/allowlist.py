@@ -17,6 +17,13 @@ class Allowlist(Parametrised):
 
     An edge is (client service, server service, port, protocol) with the direction of initiation; a new outside
     server is a new edge, a new address of a public entry's clients is not, and neither is a new pod of a known service.
+
+    Source: Kubernetes NetworkPolicy and CiliumNetworkPolicy semantics
+    Family: classical, closed set
+    Supervised: no
+    Needs: bytes
+    Complexity: O(T E) to fit and to score
+    Limits: a leak over allowed edges is invisible; after a short training every rare but legitimate edge is a false alarm
     """
 
     name = "allowlist"

@@ -21,6 +21,13 @@ class EgressVolume(Parametrised):
 
     Replies count on connections opened from outside, requests on connections opened to the outside.
     Training only tells `explain` what is usual on each edge (mean bytes a window).
+
+    Source: Mimir; volume thresholds of data loss prevention
+    Family: floor
+    Supervised: no
+    Needs: bytes
+    Complexity: O(T E) to fit and to score
+    Limits: follows the load, so a leak must exceed the daily swing to be seen
     """
 
     name = "egress_volume"

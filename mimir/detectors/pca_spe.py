@@ -25,6 +25,13 @@ class PcaSpe(Parametrised):
 
     V holds the leading components that together keep `variance_kept` of the variance in training. An edge unknown in
     training is a coordinate of its own outside the subspace: (bytes / median scale of the known edges)².
+
+    Source: Lakhina, Crovella & Diot, SIGCOMM 2004, section 4.2
+    Family: classical, subspace
+    Supervised: no
+    Needs: bytes
+    Complexity: O(T E² + E³) to fit, O(T E k) to score, k components
+    Limits: linear; follows neither a mix nor a load that training did not show; large leaks in training spoil the subspace
     """
 
     name = "pca_spe"

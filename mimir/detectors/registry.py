@@ -19,9 +19,24 @@ from mimir.spec.detector import DetectorSpec
 #: name → module:class, imported when asked for
 DETECTORS: dict[str, str] = {
     "allowlist": "mimir.detectors.allowlist:Allowlist",
+    "edge_count": "mimir.detectors.edge_count:EdgeCount",
     "egress_volume": "mimir.detectors.egress_volume:EgressVolume",
     "invariants": "mimir.detectors.invariants:Invariants",
     "pca_spe": "mimir.detectors.pca_spe:PcaSpe",
+    "pcr": "mimir.detectors.pcr:Pcr",
+    "random": "mimir.detectors.random_scores:RandomScores",
+}
+#: detectors that do not read bytes: they can judge flow records without any
+WITHOUT_BYTES = frozenset({"edge_count", "random"})
+#: checks of the contract that a detector cannot keep, and why; the contract test demands that exactly these fail
+EXCEPTIONS: dict[str, dict[str, str]] = {
+    "edge_count": {"rises": "it counts edges: more bytes on an edge that is there already change nothing"},
+    "random": {
+        "learns": "its numbers never meet the data",
+        "leak_shows": "its numbers never meet the data",
+        "rises": "its numbers never meet the data",
+        "reasons": "there are none",
+    },
 }
 #: fields of a detector spec that are no parameters of the detector itself
 NOT_PARAMETERS = frozenset({"name", "windows_s"})

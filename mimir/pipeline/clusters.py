@@ -7,11 +7,9 @@ from pathlib import Path
 
 from mimir.cluster import registry
 from mimir.cluster.base import Cluster
+from mimir.detectors.registry import WITHOUT_BYTES
 from mimir.errors import MimirError, Problem
 from mimir.spec import Spec
-
-#: detectors whose every score rests on bytes
-ON_BYTES = frozenset({"allowlist", "egress_volume", "invariants", "pca_spe"})
 
 
 def create_cluster(spec: Spec) -> Cluster:
@@ -27,7 +25,7 @@ def create_cluster(spec: Spec) -> Cluster:
 
 def blind_detector(spec: Spec) -> list[Problem]:
     """Is the detector asked to judge bytes where the recorded files hold none? Unreadable files are not judged here."""
-    if spec.cluster.name != "recorded" or spec.detector.name not in ON_BYTES:
+    if spec.cluster.name != "recorded" or spec.detector.name in WITHOUT_BYTES:
         return []
     from mimir.flows.foreign import flow_format
 

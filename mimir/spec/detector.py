@@ -47,7 +47,32 @@ class InvariantsSpec:
     memory: list[int]
 
 
+@pydantic_dataclass(frozen=True, config=STRICT)
+class EdgeCountSpec:
+    """Parameters of mimir.detectors.edge_count."""
+
+    name: Literal["edge_count"]
+    windows_s: list[int]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class PcrSpec:
+    """Parameters of mimir.detectors.pcr."""
+
+    name: Literal["pcr"]
+    windows_s: list[int]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class RandomSpec:
+    """Parameters of mimir.detectors.random_scores."""
+
+    name: Literal["random"]
+    windows_s: list[int]
+    seed: int
+
+
 DetectorSpec = Annotated[
-    EgressVolumeSpec | AllowlistSpec | PcaSpeSpec | InvariantsSpec,
+    AllowlistSpec | EdgeCountSpec | EgressVolumeSpec | InvariantsSpec | PcaSpeSpec | PcrSpec | RandomSpec,
     Field(discriminator="name"),
 ]

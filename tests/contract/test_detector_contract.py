@@ -14,30 +14,55 @@ import yaml
 
 from mimir.detectors.base import Detector, Scores
 from mimir.detectors.egress_volume import EgressVolume
-from mimir.detectors.registry import DETECTORS, NOT_PARAMETERS, build, create, names
-from mimir.errors import MimirError
+from mimir.detectors.registry import DETECTORS, EXCEPTIONS, NOT_PARAMETERS, build, create, names
+from mimir.errors import MimirError, NotFittedError
 from mimir.spec.detector import DetectorSpec
 from tests.support import detector_contract as contract
 from tests.support.toyshop import wide
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "detector"
 CHECKS = (
-    contract.check_shape, contract.check_unfitted, contract.check_deterministic, contract.check_learns, contract.check_leak,
-    contract.check_thin_windows, contract.check_thin_training, contract.check_parameters, contract.check_reasons,
+    contract.check_shape, contract.check_unfitted, contract.check_deterministic, contract.check_learns, contract.check_varies,
+    contract.check_leak_shows, contract.check_rises, contract.check_never_falls, contract.check_thin_windows, contract.check_thin_training, contract.check_parameters, contract.check_reasons,
     contract.check_new_pods,
 )  # fmt: skip
 
 
+Check = Callable[[contract.Make], None]
+
+
+def word(check: Check) -> str:
+    """`leak_shows` of `check_leak_shows`."""
+    return check.__name__.removeprefix("check_")
+
+
 def from_yaml(name: str) -> Detector:
     """The detector with the parameters of its YAML."""
-    values = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
-    return build(name, {k: v for k, v in values.items() if k not in NOT_PARAMETERS})
+    return create(schema_of(name)(**yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))))
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__.removeprefix("check_"))
+def schema_of(name: str) -> type:
+    """The schema of a detector."""
+    wanted = "".join(p.title() for p in name.split("_")) + "Spec"
+    return next(s for s in get_args(get_args(DetectorSpec)[0]) if s.__name__ == wanted)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=word)
 @pytest.mark.parametrize("name", names())
-def test_contract(name: str, check: Callable[[contract.Make], None]) -> None:
-    check(partial(from_yaml, name))
+def test_contract(name: str, check: Check) -> None:
+    """A declared exception must really be one: the check has to fail."""
+    if word(check) in EXCEPTIONS.get(name, {}):
+        with pytest.raises((AssertionError, pytest.fail.Exception)):
+            check(partial(from_yaml, name))
+    else:
+        check(partial(from_yaml, name))
+
+
+def test_exceptions_name_detectors_and_checks() -> None:
+    assert set(EXCEPTIONS) <= set(names())
+    for name, declared in EXCEPTIONS.items():
+        assert set(declared) <= {word(c) for c in CHECKS}, name
+        assert all(declared.values()), name
 
 
 @pytest.mark.parametrize("name", names())
@@ -48,13 +73,9 @@ def test_state_survives_the_disk(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", names())
 def test_schema_yaml_and_registry_agree(name: str) -> None:
     values = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
-    schema = next(
-        s
-        for s in get_args(get_args(DetectorSpec)[0])
-        if s.__name__ == "".join(p.title() for p in name.split("_")) + "Spec"
-    )
-    detector = create(schema(**values))
-    assert detector.name == name == values["name"]
+    detector = from_yaml(name)
+    assert detector.name == name
+    assert name == values["name"]
     assert detector.get_params() == {k: v for k, v in values.items() if k not in NOT_PARAMETERS}
 
 
@@ -103,6 +124,19 @@ def test_a_detector_that_learns_nothing_fails(fake: type[Detector]) -> None:
             failed.append(check.__name__)
     assert "check_learns" in failed
     assert len(failed) >= 2
+
+
+@pytest.mark.parametrize("name", [n for n in names() if "learns" not in EXCEPTIONS.get(n, {})])
+@pytest.mark.parametrize("off", ["does nothing", "learns the same whatever it is shown"])
+def test_every_detector_with_its_fit_turned_off_fails(name: str, off: str) -> None:
+    def make() -> Detector:
+        detector = from_yaml(name)
+        fit, always = detector.fit, contract.series(contract.FIT)
+        detector.fit = (lambda benign: detector) if off == "does nothing" else (lambda benign: fit(always))  # type: ignore[method-assign]
+        return detector
+
+    with pytest.raises((AssertionError, NotFittedError)):
+        contract.check_learns(make)
 
 
 @pytest.mark.slow

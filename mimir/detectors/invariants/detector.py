@@ -68,6 +68,13 @@ class Invariants(Parametrised):
 
     I1 closed set, I2 service-address mediation, I3 request-driven volume; each usable alone. `lags` windows of earlier
     requests and the `ridge` strength belong to I3, as does `memory`: over how many windows it adds up small excesses.
+
+    Source: Mimir; after Jiang, Chen & Yoshihira 2006 (invariants) and Shafer & Vovk 2008 (conformal p-values)
+    Family: invariants
+    Supervised: no
+    Needs: bytes
+    Complexity: O(T M²) to fit and O(T (M + P K)) to score, M invariants, P paths, K lengths of memory
+    Limits: needs request counts; an attacker whose leak follows the requests in proportion stays below the variance
     """
 
     name = "invariants"
