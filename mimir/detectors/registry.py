@@ -19,8 +19,11 @@ from mimir.spec.detector import DetectorSpec
 #: name → module:class, imported when asked for
 DETECTORS: dict[str, str] = {
     "allowlist": "mimir.detectors.allowlist:Allowlist",
+    "cusum": "mimir.detectors.cusum:Cusum",
     "edge_count": "mimir.detectors.edge_count:EdgeCount",
     "egress_volume": "mimir.detectors.egress_volume:EgressVolume",
+    "eigenvector": "mimir.detectors.eigenvector:Eigenvector",
+    "ewma": "mimir.detectors.ewma:Ewma",
     "invariants": "mimir.detectors.invariants:Invariants",
     "pca_spe": "mimir.detectors.pca_spe:PcaSpe",
     "pcr": "mimir.detectors.pcr:Pcr",

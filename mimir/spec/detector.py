@@ -72,7 +72,49 @@ class RandomSpec:
     seed: int
 
 
+@pydantic_dataclass(frozen=True, config=STRICT)
+class EwmaSpec:
+    """Parameters of mimir.detectors.ewma."""
+
+    name: Literal["ewma"]
+    windows_s: list[int]
+    weight: float
+    clip: float
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class CusumSpec:
+    """Parameters of mimir.detectors.cusum."""
+
+    name: Literal["cusum"]
+    windows_s: list[int]
+    form: Literal["mosum", "cusum"]
+    memory: list[int]
+    slack: float
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class EigenvectorSpec:
+    """Parameters of mimir.detectors.eigenvector."""
+
+    name: Literal["eigenvector"]
+    windows_s: list[int]
+    history: int
+    threshold: Literal["none", "fisher"]
+    critical: float
+    discount: float
+
+
 DetectorSpec = Annotated[
-    AllowlistSpec | EdgeCountSpec | EgressVolumeSpec | InvariantsSpec | PcaSpeSpec | PcrSpec | RandomSpec,
+    AllowlistSpec
+    | CusumSpec
+    | EdgeCountSpec
+    | EgressVolumeSpec
+    | EigenvectorSpec
+    | EwmaSpec
+    | InvariantsSpec
+    | PcaSpeSpec
+    | PcrSpec
+    | RandomSpec,
     Field(discriminator="name"),
 ]
