@@ -19,18 +19,24 @@ from mimir.spec.detector import DetectorSpec
 #: name → module:class, imported when asked for
 DETECTORS: dict[str, str] = {
     "allowlist": "mimir.detectors.allowlist:Allowlist",
+    "beacon": "mimir.detectors.beacon:BeaconDetector",
     "cusum": "mimir.detectors.cusum:Cusum",
     "edge_count": "mimir.detectors.edge_count:EdgeCount",
     "egress_volume": "mimir.detectors.egress_volume:EgressVolume",
     "eigenvector": "mimir.detectors.eigenvector:Eigenvector",
     "ewma": "mimir.detectors.ewma:Ewma",
     "invariants": "mimir.detectors.invariants:Invariants",
+    "midas": "mimir.detectors.midas:Midas",
+    "midas_f": "mimir.detectors.midas:MidasF",
+    "midas_r": "mimir.detectors.midas:MidasR",
+    "oddball": "mimir.detectors.oddball:Oddball",
     "pca_spe": "mimir.detectors.pca_spe:PcaSpe",
     "pcr": "mimir.detectors.pcr:Pcr",
     "random": "mimir.detectors.random_scores:RandomScores",
+    "spotlight": "mimir.detectors.spotlight:Spotlight",
 }
 #: detectors that do not read bytes: they can judge flow records without any
-WITHOUT_BYTES = frozenset({"edge_count", "random"})
+WITHOUT_BYTES = frozenset({"beacon", "edge_count", "random"})
 #: checks of the contract that a detector cannot keep, and why; the contract test demands that exactly these fail
 EXCEPTIONS: dict[str, dict[str, str]] = {
     "edge_count": {"rises": "it counts edges: more bytes on an edge that is there already change nothing"},

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+from mimir.spec.detector_rivals import RivalSpec
+
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -115,6 +117,7 @@ DetectorSpec = Annotated[
     | InvariantsSpec
     | PcaSpeSpec
     | PcrSpec
-    | RandomSpec,
+    | RandomSpec
+    | RivalSpec,
     Field(discriminator="name"),
 ]
