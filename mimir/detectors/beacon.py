@@ -94,31 +94,31 @@ class BeaconDetector(Parametrised):
     bars of an hour; here it is `lookback_s` in `bins` bars. Formulas from its published descriptions, not from its code.
     Connections are known per window only, so one is taken at the start of every window that has any: beacons faster than
     a window look as regular as windows. An edge counts in windows in which it has `min_connections` such windows behind it.
-    Complexity O(lookback) an outside edge and window.
 
-    Limits: nothing about volume, nothing inside the cluster, nothing in replies to clients outside, nothing in one long
-    connection; a jittered or one-off leak is no beacon. An edge as regular in training as later is taken as usual.
+    Source: RITA v5, Active Countermeasures 2024 (published descriptions of its scores)
+    Family: streaming, per edge to the outside
+    Supervised: no
+    Needs: connections, payload bytes
+    Complexity: O(T E L) to fit and to score, with L windows of look-back, for edges to servers outside only
+    Limits: blind to volume, to what stays inside, to replies to clients outside, to one long connection, to jitter
     """
 
     name = "beacon"
     parameters = ("lookback_s", "bins", "min_connections")
 
     def __init__(self) -> None:
-        self.lookback_s = 3600
-        self.bins = 20
+        self.lookback_s, self.bins = 3600, 20
         self.min_connections = 4
         self._usual: dict[EdgeKey, float] | None = None
 
     def fit(self, benign: EdgeSeries) -> Self:
         """Learn the largest beacon score of every outside edge; MimirError for a look-back of fewer windows than bars."""
         allowed = {"bins": 2, "min_connections": 3}
-        wrong = [f"detector.{n} must be ≥ {low} (got {getattr(self, n)})" for n, low in allowed.items()
-                 if getattr(self, n) < low]  # fmt: skip
+        low = {n: getattr(self, n) for n, least in allowed.items() if getattr(self, n) < least}
+        wrong = [f"detector.{n} must be ≥ {allowed[n]} (got {v})" for n, v in low.items()]
         if self.lookback_s < self.bins * benign.window_s:
-            wrong.append(
-                f"detector.lookback_s must hold a window of {benign.window_s} s for each of {self.bins} bars "
-                f"(got {self.lookback_s})"
-            )
+            need = f"a window of {benign.window_s} s for each of {self.bins} bars"
+            wrong.append(f"detector.lookback_s must hold {need} (got {self.lookback_s})")
         if wrong:
             raise MimirError("; ".join([*wrong, "see conf/detector/beacon.yaml"]))
         scores, _, keys = self._beacons(benign)

@@ -60,9 +60,13 @@ class Oddball(Parametrised):
     The laws are straight lines through log y against log x of all nodes and benign windows, by least squares. With `per_node`
     (an addition of ours) a distance is taken relative to that node's benign mean and spread: an application has a dozen
     nodes with fixed roles, and some of them always lie off a common line. Weights are IP bytes of both directions.
-    Complexity O(Σ degree³) a window, for the eigenvalues.
 
-    Limits: bytes of a whole egonet hide a small leak on one of its edges; two nodes and one edge follow every law.
+    Source: Akoglu et al., PAKDD 2010, observations 1–3 and equation 1
+    Family: static graph, per window
+    Supervised: no
+    Needs: bytes
+    Complexity: O(T Σ degree³) to fit and to score, for the eigenvalues
+    Limits: bytes of a whole egonet hide a small leak on one of its edges; a dozen nodes make poor power laws
     """
 
     name = "oddball"

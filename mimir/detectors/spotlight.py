@@ -41,10 +41,14 @@ class Spotlight(Parametrised):
     Sketch k is the weight (IP bytes, both directions) of all edges from a random set of clients to a random set of servers,
     v_k = Σ_{u ∈ S_k, v ∈ T_k} w_uv, every node being in S_k with probability p and in T_k with q (algorithm 1). The paper
     leaves open what judges the vectors (it uses a robust random cut forest); here it is √((v − μ)ᵀ C⁻¹ (v − μ)) with the
-    z-scored benign covariance shrunk towards the identity. Complexity O(edges · K + K²) a window.
+    z-scored benign covariance shrunk towards the identity. Contributions are exact: v − μ is a sum over edges.
 
-    Contributions are exact: v − μ is a sum over edges, so the distance is one. Limits: sees sums of absolute bytes only, so
-    it needs load in training that resembles the test; an edge in none of the K sketches, (1 − p q)^K of them, is not seen.
+    Source: Eswaran et al., KDD 2018, algorithm 1 (sketches)
+    Family: streaming graph
+    Supervised: no
+    Needs: bytes
+    Complexity: O(T (E K + K²) + K³) to fit, O(T (E K + K²)) to score
+    Limits: absolute bytes, so load in training must resemble the test; an edge is in no sketch with probability (1 − p q)^K
     """
 
     name = "spotlight"

@@ -1,4 +1,4 @@
-"""Counts of MIDAS and its two statistics (AAAI 2020, definition 1; TKDD 2022, section 5.1)."""
+"""Counts of MIDAS and its two statistics (Bhatia et al., AAAI 2020 and TKDD 2022)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def chi_squared(a: Vector, s: Vector, t: int) -> Vector:
 
 
 def filtered(a: Vector, s: Vector, t: int) -> Vector:
-    """(a + s − a t)² / (s (t − 1)): the same with a not yet merged into s (TKDD 2022, section 5.1)."""
+    """(a + s − a t)² / (s (t − 1)): the same with a not yet merged into s (TKDD 2022)."""
     if t < 2:
         return np.zeros_like(a)
     return np.where(s > 0, (a + s - a * t) ** 2 / (np.where(s > 0, s, 1.0) * (t - 1)), 0.0)

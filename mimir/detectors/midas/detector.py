@@ -29,10 +29,14 @@ class Midas(Parametrised):
 
     A window is a tick and an edge is scored once, after its last arrival of the tick. Counts are exact, one cell an edge:
     the count-min sketches of the paper bound memory for millions of edges, services have hundreds. `weight` says what is
-    counted: connections (the paper's stream of edges), packets or bytes. Complexity O(edges) a window.
+    counted: connections (the paper's stream of edges), packets or bytes. Windows between two recordings are no ticks.
 
-    Limits: a burst is measured against the whole past, so load that follows the day counts as a burst too, and a slow or
-    steady leak becomes its own past. Windows between two recordings do not count as ticks.
+    Source: Bhatia et al., AAAI 2020, definition 1 and algorithm 1
+    Family: streaming graph
+    Supervised: no
+    Needs: bytes (or packets or connections, by `weight`)
+    Complexity: O(T E) to fit and to score, one window after the other
+    Limits: load that follows the day is a burst too; a slow or steady leak becomes its own past
     """
 
     name = "midas"
@@ -84,9 +88,8 @@ class Midas(Parametrised):
         for row, arrived in enumerate(counts):
             for kind, limit in zip(kinds, self._limits, strict=False):
                 added = np.bincount(cells[kind], weights=arrived, minlength=len(tallies[kind].a)).astype(float)
-                tallies[kind] = tick(
-                    tallies[kind], added, self._ticks + row + 1, self.decay, limit if self.filters else None
-                )
+                above = limit if self.filters else None
+                tallies[kind] = tick(tallies[kind], added, self._ticks + row + 1, self.decay, above)
                 out[kind][row] = tallies[kind].score
         by_edge = [scores[:, c] for scores, c in zip(out, cells, strict=True)]
         return [np.where(counts > 0, s, 0.0) for s in by_edge], keys, tuple(tallies), self._ticks + len(series)
@@ -131,12 +134,8 @@ class Midas(Parametrised):
         """Edges, counts, ticks and limits."""
         self.require(self._keys is not None)
         tallies = [tally._asdict() for tally in self._tallies]
-        return {
-            "edges": keys_to_json(self._keys or ()),
-            "ticks": self._ticks,
-            "limits": self._limits,
-            "tallies": tallies,
-        }
+        numbers_ = {"ticks": self._ticks, "limits": self._limits, "tallies": tallies}
+        return {"edges": keys_to_json(self._keys or ()), **numbers_}
 
     def load_state(self, state: Mapping[str, Any]) -> Self:
         """The reverse of `state`."""
@@ -149,8 +148,15 @@ class Midas(Parametrised):
 class MidasR(Midas):
     """MIDAS with relations: the largest statistic of an edge, of all edges of its client, or of all of its server.
 
-    Counts of a tick do not start at 0 but keep the share `decay` of those before (section 3.2 of the paper: α), so a burst
-    over several windows adds up. Complexity O(edges) a window. Limits: as `midas`; one busy edge of a node hides others.
+    Counts of a tick do not start at 0 but keep the share `decay` of those before, so a burst over several windows adds up.
+    s does not decay, as in the paper: on a steady edge a is larger than s/t by the factor 1/(1 − decay).
+
+    Source: Bhatia et al., AAAI 2020, section on relations, algorithm 2
+    Family: streaming graph
+    Supervised: no
+    Needs: bytes (or packets or connections, by `weight`)
+    Complexity: O(T E) to fit and to score, one window after the other
+    Limits: as `midas`; one busy edge of a node hides others
     """
 
     name = "midas_r"
@@ -165,10 +171,16 @@ class MidasR(Midas):
 class MidasF(MidasR):
     """MIDAS-R with the filtering core: what scored above a limit in one tick is not merged into the past.
 
-    s grows by its own mean instead (TKDD 2022, algorithm 3), so a leak cannot become its own past. The paper sets the limit by
+    s grows by its own mean instead, so a leak cannot become its own past. The paper sets the limit by
     hand; here it is the `filter_quantile` of the scores of the benign windows, apart for edges, clients and servers.
-    A cell without any past scores a (t − 1), what definition 1 gives for it. Complexity O(edges) a window.
-    Limits: a lasting benign change (a release that sends more) stays abnormal for ever.
+    A cell without any past scores a (t − 1), what definition 1 gives for it.
+
+    Source: Bhatia et al., ACM TKDD 16(4), 2022, section on filtering, algorithm 3
+    Family: streaming graph
+    Supervised: no
+    Needs: bytes (or packets or connections, by `weight`)
+    Complexity: O(T E) to fit and to score, one window after the other
+    Limits: a lasting benign change (a release that sends more) stays abnormal for ever
     """
 
     name = "midas_f"
