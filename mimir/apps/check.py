@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 
@@ -9,9 +10,10 @@ from mimir.apps.around import check_around, unknown
 from mimir.apps.change import check_change
 from mimir.apps.graph import allowed_edges, call_cycle, split_target, uses
 from mimir.errors import Problem
-from mimir.spec.app import OUTSIDE, AppSpec, CallSpec, RepeatSpec, ServiceSpec, StepSpec
+from mimir.spec.app import OUTSIDE, AppSpec, CallSpec, RepeatSpec, ServiceSpec, StepSpec, UsersSpec
 
 _EPS = 1e-9
+_PLACE = re.compile(r"{(\w+)}")
 
 
 def check_application(app: AppSpec) -> list[Problem]:
@@ -197,6 +199,18 @@ def _users(app: AppSpec) -> Iterator[Problem]:
                 yield Problem(f"{where}.repeat", f"must be 0 ≤ low ≤ high (got {list(item.repeat)})")
     for where, mix in {"mix": users.mix, **{f"mixes.{name}": mix for name, mix in users.mixes.items()}}.items():
         yield from check_mix(f"app.users.{where}", mix, users.behaviours)
+    yield from _session(users, entry)
+
+
+def _session(users: UsersSpec, entry: ServiceSpec) -> Iterator[Problem]:
+    """Does what a session knows fill every `{…}` that users ask for, and nothing else?"""
+    asked = {name for endpoint in entry.endpoints.values() for name in _PLACE.findall(endpoint.action)}
+    for name in sorted(asked - set(users.session)):
+        yield Problem(f"app.users.session.{name}", f"is missing: actions of {users.entry} have {{{name}}}",
+                      next="add it, e.g. {per: request, values: []}")  # fmt: skip
+    for name in sorted(set(users.session) - asked):
+        yield Problem(f"app.users.session.{name}", f"fills nothing: no action of {users.entry} has {{{name}}}",
+                      next="remove it")  # fmt: skip
 
 
 def check_mix(where: str, mix: dict[str, float], behaviours: Iterable[str]) -> Iterator[Problem]:

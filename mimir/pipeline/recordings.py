@@ -32,6 +32,11 @@ EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z: where the simulated clock start
 RECORD_ROOMS = ("apps", "load", "exfiltration", "cluster", "capture", "spec", "files.py", "jit.py", "units.py")
 FLOW_FILE_ROOMS = ("flows/foreign", "flows/identity.py", "flows/addresses.py", "flows/listings.py")
 EDGE_ROOMS = ("capture", "flows", "spec", "files.py", "jit.py", "units.py")
+_NOT_SENT = (
+    "mix",
+    "mixes",
+    "session",
+)  # of app.users: shares come with the load, and no size depends on what a session knows
 Report = Callable[[str, float, int], None]  # recording, seconds done, packets
 
 
@@ -179,7 +184,7 @@ def record_key(plain: Mapping[str, Any], order: RecordingOrder) -> str:
     """What decides the packets of a recording: benign ones do not depend on the exfiltration, none on the detector."""
     users = plain["app"]["users"]
     part = {
-        "app": {**plain["app"], "users": {k: v for k, v in users.items() if k not in ("mix", "mixes")}},
+        "app": {**plain["app"], "users": {k: v for k, v in users.items() if k not in _NOT_SENT}},
         "cluster": plain["cluster"],
         "load": load_identity(plain["load"], users, order.name),
         "capture": {k: plain["capture"][k] for k in ("snaplen_bytes", "payload")},

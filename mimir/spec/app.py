@@ -177,14 +177,26 @@ class RepeatSpec:
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
+class SessionValueSpec:
+    """What fills a `{…}` in actions of the entry service: one of `values`, or a fresh identifier where there are none.
+
+    Drawn once a session, or for each request. Only real requests need it (Locust); sizes do not depend on it.
+    """
+
+    per: Literal["session", "request"]
+    values: list[str]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
 class UsersSpec:
-    """What users do: named behaviours, the usual mix of them, other named mixes, and the pause between two."""
+    """What users do: named behaviours, the usual mix of them, other named mixes, the pause between two, what they know."""
 
     entry: str
     behaviours: dict[str, list[StepSpec | RepeatSpec]]
     mix: dict[str, float]
     mixes: dict[str, dict[str, float]]
     pause_s: tuple[float, float]
+    session: dict[str, SessionValueSpec]
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)

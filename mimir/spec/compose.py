@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from mimir.errors import Problem, SpecError
+from mimir.errors import MimirError, Problem, SpecError
+from mimir.spec.build import from_config
+from mimir.spec.schema import Spec
 
 
 def config_folder() -> Path:
@@ -45,6 +49,15 @@ def job_context() -> JobContext:
     if config.mode != RunMode.MULTIRUN:
         return JobContext(overrides)
     return JobContext(overrides, Path(config.sweep.dir).absolute(), Path(config.runtime.output_dir).absolute())
+
+
+def composed(overrides: Sequence[str]) -> Spec:
+    """The spec that `python run.py OVERRIDES` would run, outside a Hydra job. SpecError or MimirError when it is wrong."""
+    try:
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            return from_config(compose("config", list(overrides)))
+    except HydraException as error:
+        raise MimirError(explain_failure(str(error))) from None
 
 
 def explain_failure(message: str) -> str:

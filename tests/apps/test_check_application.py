@@ -125,6 +125,10 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
     "unknown collection": (lambda p: p["collections"].pop("things"), "list.response.times", "unknown collection"),
     "bad size": (lambda p: buy(p).update(request=[0, 0]), "buy.request", "median > 0"),
     "unknown sensitive": (lambda p: p.update(sensitive=["stores"]), "app.sensitive[0]", "did you mean 'store'?"),
+    "action nothing fills": (lambda p: buy(p).update(action="GET /{item}"), "users.session.item", "is missing"),
+    "filling without a place": (
+        lambda p: p["users"].update(session={"item": {"per": "request", "values": []}}), "users.session.item", "nothing"
+    ),
     "entry without node port": (lambda p: p["services"]["web"].update(node_port=None), "web.node_port", "is missing"),
     "node port": (lambda p: p["services"]["web"].update(node_port=80), "web.node_port", "30000 … 32767"),
     "external without address": (lambda p: p["services"]["payments"].update(address=None), "payments", "both host and"),

@@ -152,6 +152,7 @@ def toy_app() -> dict[str, Any]:
         "users": {
             "entry": "web",
             "pause_s": [1, 2],
+            "session": {},
             "mix": {"shop": 1}, "mixes": {},
             "behaviours": {"shop": [
                 {"wait_s": [0, 0], "request": "page", "probability": 1},
