@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.detectors.columns import aligned
+from mimir.detectors.invariants.presence import Presence
 from mimir.detectors.invariants.regression import Fit, fit
 from mimir.detectors.invariants.regressors import Gram, clean_candidates, most_regressors, neighbours
 from mimir.detectors.leakpaths import LeakPath
@@ -46,16 +47,28 @@ class Invariant:
 
 
 class Counts:
-    """Counters of a series on the edges of training, as the invariants read them."""
+    """Counters of a series on the edges of training, as the invariants read them: as if the usual pods were present."""
 
-    def __init__(self, series: EdgeSeries, keys: Sequence[EdgeKey], dns: NDArray[np.bool_]):
+    def __init__(
+        self, series: EdgeSeries, keys: Sequence[EdgeKey], dns: NDArray[np.bool_], presence: Presence | None = None
+    ):
+        self.presence = presence or Presence()
         self._values = {name: aligned(series, name, keys) for name in BYTES}
         exchanges, queries = aligned(series, "exchanges", keys), aligned(series, "dns_queries", keys)
         self._values[CALLS] = np.where(dns, queries, exchanges)
+        if presence is None:
+            self.presence.fit(series, self._values, CALLS, keys)
+        self._surplus = self.presence.surplus(series, keys)
+        for name in self._values:
+            self._values[name] = np.maximum(self._values[name] - self.presence.background[name] * self._surplus, 0.0)
 
     def of(self, target: Target) -> Array:
         """(T,) observed values."""
         return self._values[target.counter][:, target.edge]
+
+    def unsure(self, target: Target) -> Array:
+        """(T,) standard error of what was taken off for pods beyond the usual number."""
+        return np.asarray(self.presence.error[target.counter][target.edge] * self._surplus[:, target.edge])
 
     @property
     def requests(self) -> Array:
@@ -147,8 +160,14 @@ def residuals_of(invariants: Sequence[Invariant], counts: Counts) -> Residuals:
     out = np.empty((4, len(counts.requests), len(invariants)))
     for m, invariant in enumerate(invariants):
         expected, variance, shared = invariant.fit.predict(counts.matrix(invariant.regressors))
+        unsure = counts.unsure(invariant.target) ** 2
         drift = ((CALLS_DRIFT if invariant.target.counter == CALLS else BYTES_DRIFT) * expected) ** 2
-        out[:, :, m] = counts.of(invariant.target), expected, np.sqrt(variance + drift), np.sqrt(shared + drift)
+        out[:, :, m] = (
+            counts.of(invariant.target),
+            expected,
+            np.sqrt(variance + drift + unsure),
+            np.sqrt(shared + drift + unsure),
+        )
     return Residuals(*out)
 
 

@@ -13,6 +13,7 @@ from mimir.detectors.base import Reason
 from mimir.detectors.columns import columns_of, keys_from_json, keys_to_json, place, total_bytes
 from mimir.detectors.invariants import chains, tails
 from mimir.detectors.invariants import targets as tg
+from mimir.detectors.invariants.presence import Presence
 from mimir.detectors.invariants.words import volume_reasons
 from mimir.detectors.leakpaths import Hop, LeakPath, leak_paths
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
@@ -47,6 +48,7 @@ class Volume:
         self.lags, self.ridge, self.memory = lags, ridge, tuple(memory)
         self.keys: tuple[EdgeKey, ...] = ()
         self.dns: NDArray[np.bool_] = np.zeros(0, dtype=bool)
+        self.presence = Presence()
         self.paths: list[LeakPath] = []
         self.invariants: list[tg.Invariant] = []
         self.tests: list[chains.Test] = []
@@ -68,6 +70,7 @@ class Volume:
         self.paths = leak_paths(self.keys, benign.sensitive, MOST_HOPS, MOST_CHAINS)
         self.lengths = tuple(sorted({1, *self.memory}))
         counts = tg.Counts(benign, self.keys, self.dns)
+        self.presence = counts.presence
         self.invariants, held_out = tg.fit_invariants(
             counts, self.keys, self.dns, self.paths, self.lags, self.ridge, max(self.lengths)
         )
@@ -112,7 +115,7 @@ class Volume:
         """Residuals and the strongest test of each window; kept for the next call with the same series."""
         if self._last is not None and self._last[0] is windows:
             return self._last[1]
-        residuals = tg.residuals_of(self.invariants, tg.Counts(windows, self.keys, self.dns))
+        residuals = tg.residuals_of(self.invariants, tg.Counts(windows, self.keys, self.dns, self.presence))
         normal = tails.normal_equivalent(residuals.standard, self._stretch, self._unit)
         out = Evidence(residuals, normal, *self._strongest(normal, residuals))
         self._last = (windows, out)
@@ -150,7 +153,7 @@ class Volume:
     def state(self) -> Mapping[str, Any]:
         """Everything learned."""
         return {
-            "edges": keys_to_json(self.keys), "dns": self.dns, "lengths": list(self.lengths),
+            "edges": keys_to_json(self.keys), "dns": self.dns, "pods": self.presence.state(), "lengths": list(self.lengths),
             "paths": [[list(p.nodes), [[h.edge, h.reply] for h in p.hops]] for p in self.paths],
             "invariants": tg.to_state(self.invariants), "stretch": self._stretch, "correlation": self.correlation,
             "location": self._location, "bias": self.bias, "spread": self.spread, "scale": self.scale, "freedom": self._freedom,
@@ -159,6 +162,7 @@ class Volume:
     def load_state(self, state: Mapping[str, Any]) -> Self:
         """The reverse of `state`."""
         self.keys, self.dns = keys_from_json(state["edges"]), np.asarray(state["dns"], dtype=bool)
+        self.presence = Presence.from_state(state["pods"])
         self.lengths = tuple(int(k) for k in state["lengths"])
         self.paths = [
             LeakPath(tuple(nodes), tuple(Hop(int(e), bool(r)) for e, r in hops)) for nodes, hops in state["paths"]
