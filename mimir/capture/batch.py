@@ -42,7 +42,10 @@ class PacketBatch:
     #: of node n of several: n << NODE_BITS | index, or -1 - n
     direction: NDArray[np.uint8]  #: SLL2 packet type (TO_US … FROM_US), 255 unknown
     tunnel: NDArray[np.int32]  #: number of the overlay tunnel it was taken out of (`Capture.tunnels`); -1 if bare
-    dns_offset: NDArray[np.int64]  #: where the DNS message (UDP port 53) starts in `data`; -1 if none was captured
+    dns_offset: NDArray[
+        np.int64
+    ]  #: where the DNS message (UDP port 53) starts in `data`; -1 if none was captured. Of packets
+    #: to be written: where the payload starts, of any protocol
     dns_bytes: NDArray[np.uint16]  #: captured bytes of that DNS message
     data: NDArray[np.uint8]  #: bytes that `dns_offset` points into (a view of the reader's block, or a small copy)
 

@@ -1,4 +1,4 @@
-"""Packet rows → pcap records (link type SLL2, headers and DNS messages only), in one numba kernel.
+"""Packet rows → pcap records (link type SLL2, headers and the contents a batch holds), in one numba kernel.
 
 Layouts: draft-ietf-opsawg-pcap (record), tcpdump.org LINKTYPE_LINUX_SLL2 (link layer), RFC 791, 8200, 9293, 768, 792,
 4443, checksums RFC 1071. What a `PacketBatch` does not hold is constant here: see the names in capitals.
@@ -173,7 +173,7 @@ def _tcp_options(out: _Bytes, at: int, end: int, flags: int, clock_ms: int) -> N
 def _tcp(
     out: _Bytes, at: int, head: int, sport: int, dport: int, seq: int, ack: int, flags: int, clock_ms: int, total: int
 ) -> int:
-    """TCP header of `head` bytes; `total` is the pseudo header's sum (the payload is zeros). Returns its end."""
+    """TCP header of `head` bytes; `total` is the sum of pseudo header and payload. Returns its end."""
     window = SYN_WINDOW if flags & _SYN else (0 if flags & _RST else WINDOW)
     _u16(out, at, sport)
     _u16(out, at + 2, dport)
@@ -198,18 +198,18 @@ def _udp(out: _Bytes, at: int, length: int, sport: int, dport: int, total: int) 
 
 
 @kernel
-def _echo(out: _Bytes, at: int, kind: int, ident: int, total: int) -> int:
-    """ICMP or ICMPv6 echo request or reply with sequence number 1."""
+def _echo(out: _Bytes, at: int, kind: int, ident: int, sequence: int, total: int) -> int:
+    """ICMP or ICMPv6 echo request or reply; `total` is the sum of everything outside its header."""
     _u16(out, at, kind << 8)
     _u16(out, at + 4, ident)
-    _u16(out, at + 6, 1)
-    _u16(out, at + 2, _checksum(total + (kind << 8) + ident + 1))
+    _u16(out, at + 6, sequence)
+    _u16(out, at + 2, _checksum(total + (kind << 8) + ident + sequence))
     return at + 8
 
 
 @kernel
 def _refusal(v4: bool, v4_peer: bool, proto: int, transport: int, payload: int, message: int) -> int:
-    """Why a row cannot be a packet; `transport` counts its header and payload, `message` its DNS bytes."""
+    """Why a row cannot be a packet; `transport` counts its header and payload, `message` the bytes of it that the batch holds."""
     if v4 != v4_peer:
         return BAD_FAMILY
     head = transport - payload
@@ -235,16 +235,18 @@ def _transport(
 ) -> int:
     """Header at `at`; `sizes` are transport and payload bytes, `pseudo` the sum of everything outside it.
 
-    `head` is protocol, source port, destination port, TCP flags, identification; `numbers` sequence, acknowledgement.
+    `head` is protocol, source port, destination port, TCP flags, identification; `numbers` sequence, acknowledgement. An
+    echo has them as sequence number and identifier; where they are 0, it has 1 and the identification.
     """
     proto, sport, dport, flags, ident = head
     if proto == _TCP:
         return _tcp(out, at, sizes[0] - sizes[1], sport, dport, numbers[0], numbers[1], flags, clock_ms, pseudo)
     if proto == _UDP:
         return _udp(out, at, sizes[0], sport, dport, pseudo)
+    sequence, session = numbers[0] & 0xFFFF if numbers[0] else 1, numbers[1] & 0xFFFF if numbers[1] else ident
     if proto == _ICMP:
-        return _echo(out, at, 0 if sport == 0 and dport == 8 else 8, ident, 0)
-    return _echo(out, at, 129 if sport == 129 and dport == 128 else 128, ident, pseudo)
+        return _echo(out, at, 0 if sport == 0 and dport == 8 else 8, session, sequence, pseudo)
+    return _echo(out, at, 129 if sport == 129 and dport == 128 else 128, session, sequence, pseudo)
 
 
 @kernel
@@ -257,11 +259,11 @@ def _record(out: _Bytes, start: int, time_ns: int, captured: int, original: int)
 
 @kernel
 def encode(
-    out: _Bytes, begin: int, end: int, last_ns: int, limits: tuple[int, bool], c: Columns
+    out: _Bytes, begin: int, end: int, last_ns: int, limits: tuple[int, int], c: Columns
 ) -> tuple[int, int, int]:
     """Fill `out` with the records of rows `begin` … `end`, the first not before `last_ns`.
 
-    `limits`: the snaplen, and whether DNS messages are kept. Returns bytes filled, the row that stopped it (or `end`),
+    `limits`: the snaplen, and what contents are kept (0: none, 1: DNS over UDP, 2: all the batch holds). Returns bytes filled, the row that stopped it (or `end`),
     and why (OK, BAD_…).
     """
     at = 0
@@ -270,7 +272,8 @@ def encode(
         v4 = c.src[i, 0] == 0 and (c.src[i, 1] >> 32) == 0xFFFF
         v4_peer = c.dst[i, 0] == 0 and (c.dst[i, 1] >> 32) == 0xFFFF
         transport = length - (20 if v4 else 40)
-        message = int(c.dns_bytes[i]) if proto == _UDP and c.dns_offset[i] >= 0 else 0
+        held = c.dns_offset[i] >= 0 and (proto == _UDP or limits[1] == 2)
+        message = int(c.dns_bytes[i]) if held else 0
         error = _refusal(v4, v4_peer, proto, transport, payload, message) if c.ts_ns[i] >= last_ns else BAD_ORDER
         if error != OK:
             return at, i, error
@@ -281,7 +284,7 @@ def encode(
         else:
             pseudo = _ip6(out, at, length, proto, c.src[i], c.dst[i])
         at += length - transport
-        pseudo += proto + transport
+        pseudo = 0 if proto == _ICMP else pseudo + proto + transport
         if message:
             pseudo += _words(c.data, c.dns_offset[i], c.dns_offset[i] + message)
         head = (proto, int(c.sport[i]), int(c.dport[i]), int(c.tcp_flags[i]), ident)

@@ -1,7 +1,7 @@
 """PcapWriter: packet batches → a classic pcap file with nanoseconds and link type LINUX_SLL2.
 
-What is written of a packet: its link, IP and transport headers, and for `payload="dns"` the DNS message. All other
-payload is left out, so the captured length is short while the original length keeps the truth, as in a capture with a
+What is written of a packet: its link, IP and transport headers, for `payload="dns"` the DNS message, and for "all" the
+content that the batch holds, whatever the protocol. All other payload is left out, so the captured length is short while the original length keeps the truth, as in a capture with a
 small snaplen. Checksums are those of a packet whose left-out payload is zeros.
 """
 
@@ -40,10 +40,10 @@ class PcapWriter:
     header on. Rows must come in time order and be TCP, UDP, ICMP (IPv4) or ICMPv6 (IPv6).
     """
 
-    def __init__(self, path: Path, snaplen: int, payload: Literal["none", "dns"]):
+    def __init__(self, path: Path, snaplen: int, payload: Literal["none", "dns", "all"]):
         if snaplen < 1:
             raise ValueError(f"snaplen must be > 0 (got {snaplen})")
-        self._snaplen, self._keep_dns = snaplen, payload == "dns"
+        self._limits = (snaplen, ("none", "dns", "all").index(payload))
         self._stack = ExitStack()
         self._file = self._stack.enter_context(self._stack.enter_context(atomic(path)).open("wb", buffering=0))
         self._hash = hashlib.sha256()
@@ -64,8 +64,7 @@ class PcapWriter:
             need = (end - begin) * encoder.ROW_BYTES + int(batch.dns_bytes[begin:end].sum(dtype=np.int64))
             if len(self._room) < need:
                 self._room = np.empty(need, dtype=np.uint8)
-            limits = (self._snaplen, self._keep_dns)
-            used, row, error = encoder.encode(self._room, begin, end, self._last_ns, limits, columns)
+            used, row, error = encoder.encode(self._room, begin, end, self._last_ns, self._limits, columns)
             if error != encoder.OK:
                 raise ValueError(_explain(batch, row, error))
             self._last_ns = int(batch.ts_ns[end - 1])

@@ -31,7 +31,7 @@ class CaptureSpec:
 
     name: str
     snaplen_bytes: int
-    payload: Literal["none", "dns"]
+    payload: Literal["none", "dns", "all"]
     windows_s: list[int]
     connection_timeout_s: float
     reorder_ms: float

@@ -154,7 +154,8 @@ def check_transport(row: Row, rest: bytes) -> None:
         assert struct.unpack_from("!HHH", rest) == (row.sport, row.dport, row.head + row.payload)
         assert rest[6:8] != b"\0\0"
     else:
-        assert struct.unpack_from("!BB2xHH", rest) == (8 if row.proto == ICMP else 128, 0, row.ident, 1)
+        session, sequence = row.ack & 0xFFFF if row.ack else row.ident, row.seq & 0xFFFF if row.seq else 1
+        assert struct.unpack_from("!BB2xHH", rest) == (8 if row.proto == ICMP else 128, 0, session, sequence)
 
 
 def option_kinds(options: bytes) -> list[int]:
@@ -244,6 +245,18 @@ def test_the_reader_gives_the_same_batch(tmp_path: Path, rows: list[Row]) -> Non
     begins, ends = read.dns_offset, read.dns_offset + read.dns_bytes
     found = [read.data[b:e].tobytes() if b >= 0 else b"" for b, e in zip(begins, ends, strict=True)]
     assert found == [row.dns or b"" for row in rows]
+
+
+@pytest.mark.parametrize("proto", [TCP, ICMP])
+def test_contents_of_any_protocol_are_kept_where_all_are_wanted(tmp_path: Path, proto: int) -> None:
+    row = Row(proto=proto, head=8 if proto == ICMP else 32, payload=9, dns=b"contents", dport=80)
+    write(tmp_path / "all.pcap", [row], payload="all")
+    ((_, _, packet),) = records(tmp_path / "all.pcap")
+    assert packet.endswith(b"contents")
+    check_packet(row, packet)
+    write(tmp_path / "dns.pcap", [row], payload="dns")
+    ((_, _, short),) = records(tmp_path / "dns.pcap")
+    assert len(short) == len(packet) - len(b"contents")
 
 
 def test_batches_join_without_a_seam(tmp_path: Path) -> None:
