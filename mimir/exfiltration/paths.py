@@ -5,15 +5,18 @@ Data flows with a connection (the client pushes) or against it (the client pulls
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import islice, pairwise, takewhile
 
 from mimir.spec.exfiltration import ExfiltrationSpec
 
+Path = tuple[str, ...]
+
 OUTSIDE = "outside"
 RESOLVERS = ("kube-dns", "coredns")  #: every pod may ask them, and they ask outside
 MOST_PATHS = 1000  #: simple paths looked at, shortest first
+MOST_HOPS = 5  #: of the further branches of a fan
 
 
 class Carriage(StrEnum):
@@ -71,3 +74,33 @@ def resolved_paths(spec: ExfiltrationSpec, allowed_edges: Iterable[tuple[str, st
         return [tuple(spec.path)]
     wanted = spec.paths
     return directed_paths(allowed_edges, wanted.store, wanted.max_hops, wanted.direction, wanted.count)
+
+
+def variants(spec: ExfiltrationSpec, paths: Sequence[Path]) -> list[tuple[Path, bool]]:
+    """Paths as incidents take them in turn, each with whether its hops use the pods' own addresses."""
+    by_pod = {"service": (False,), "pod": (True,), "both": (False, True)}[spec.address]
+    return [(path, own) for path in paths for own in by_pod]
+
+
+def branches(spec: ExfiltrationSpec, path: Path, allowed_edges: Iterable[tuple[str, str]]) -> tuple[Path, ...]:
+    """Paths that the messages of one incident take in turn; () where there is one only.
+
+    `one_to_n`: the store's data over several relays at once: the paths of the scenario from `path` on, repeated where
+    they are fewer than branches. `n_to_1`: from each of the stores in turn, by the shortest path that ends as `path` does.
+    A store without such a path has no branch.
+    """
+    fan = spec.fan
+    if fan is None:
+        return ()
+    edges = list(allowed_edges)
+    if fan.kind == "one_to_n":
+        paths = resolved_paths(spec, edges)
+        first = paths.index(path)
+        return tuple(paths[(first + k) % len(paths)] for k in range(fan.branches))
+    found = [path]
+    for store in (name for name in fan.stores if name != path[0]):
+        ways = leak_paths([e for e in edges if not {*e} & {*RESOLVERS}], store, MOST_HOPS, MOST_PATHS)
+        if len(path) == 2:  # straight out, whether or not an edge allows it
+            ways = [(store, OUTSIDE)]
+        found += [way for way in ways if way[-2:] == path[-2:] or len(path) == 2][:1]
+    return tuple(found[k % len(found)] for k in range(fan.branches))

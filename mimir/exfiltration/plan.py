@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mimir.errors import Problem, SpecError
 from mimir.exfiltration.baseline import Baseline, fitted
 from mimir.exfiltration.pacing import EVEN, LEAST_NIGHT, Activity, Floats, times_ns, weights
-from mimir.exfiltration.paths import resolved_paths
+from mimir.exfiltration.paths import branches, resolved_paths, variants
 from mimir.spec.exfiltration import ExfiltrationSpec
 from mimir.units import NS_PER_S
 
@@ -49,6 +49,8 @@ class Incident:
     message_ns: NDArray[np.int64]
     message_bytes: NDArray[np.int64]
     entropy: tuple[int, ...]
+    by_pod: bool = False  #: hops between pods use the pods' own addresses
+    branches: tuple[tuple[str, ...], ...] = ()  #: paths that messages take in turn, where there are several at once
 
     @property
     def bytes_intended(self) -> int:
@@ -72,7 +74,7 @@ def plan_incidents(
     if misfits:
         raise SpecError(misfits)
     random = np.random.default_rng(np.random.SeedSequence((*entropy, _PLAN)))
-    paths = resolved_paths(spec, world.edges)
+    turns = variants(spec, resolved_paths(spec, world.edges))
     offsets_ms = _offsets_ms(spec, duration_s, world, random)
     whole = math.floor(start_s)
     base_ns = whole * NS_PER_S + round((start_s - whole) * NS_PER_S)
@@ -80,7 +82,7 @@ def plan_incidents(
     return [
         _incident(
             replace(spec, rate_bytes_per_min=rates[number - 1]),
-            paths[(number - 1) % len(paths)],
+            turns[(number - 1) % len(turns)],
             (number, int(offset), base_ns),
             entropy,
             random,
@@ -202,13 +204,13 @@ def _weight(spec: ExfiltrationSpec, offset_ms: int, world: World, random: np.ran
 
 def _incident(
     spec: ExfiltrationSpec,
-    path: tuple[str, ...],
+    variant: tuple[tuple[str, ...], bool],
     place: tuple[int, int, int],
     entropy: tuple[int, ...],
     random: np.random.Generator,
     world: World,
 ) -> Incident:
-    """`place` is the number of the incident, its offset (ms) and the begin of the recording (ns)."""
+    """`variant` is its path and whether by pod addresses, `place` the number of the incident, its offset (ms) and the begin of the recording (ns)."""
     number, offset_ms, base_ns = place
     start_ns = base_ns + offset_ms * _MS
     duration_ns, total = spec.incident_duration_s * NS_PER_S, incident_bytes(spec)
@@ -230,8 +232,10 @@ def _incident(
         channel=spec.channel,
         technique=spec.technique,
         path_class=spec.path_class.value,
-        path=path,
+        path=variant[0],
         message_ns=times,
         message_bytes=sizes,
         entropy=(*entropy, _DATA, number),
+        by_pod=variant[1],
+        branches=branches(spec, variant[0], world.edges),
     )

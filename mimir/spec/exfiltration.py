@@ -19,6 +19,7 @@ class PathClass(StrEnum):
     allowed_chain = "allowed_chain"
     dns = "dns"
     response_stuffing = "response_stuffing"
+    allowed_outside = "allowed_outside"
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
@@ -27,7 +28,9 @@ class DnsTunnelSpec:
 
     domain: str  #: zone the attacker answers for; every name ends with it
     record_type: Literal["TXT", "A", "CNAME", "NULL"]
-    encoding: Literal["base32", "hex"]
+    encoding: Literal["base32", "base64url", "hex"]
+    resolver: Literal["cluster", "direct"]  #: whom the store asks: kube-dns, or the outside resolver itself
+    answer: Literal["short", "matching"]  #: an acknowledgement, or as much data back as the name carries
     label_bytes: int  #: longest label, ≤ 63 (RFC 1035)
     name_bytes: int  #: longest name as text, ≤ 253
 
@@ -87,6 +90,30 @@ class StuffingSpec:
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
+class IcmpSpec:
+    """How stolen bytes become echo requests (RFC 792)."""
+
+    payload_bytes: int  #: longest payload of an echo request, its framing included
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class CloudSpec:
+    """The storage service outside that the application may use."""
+
+    host: str  #: name that is looked up and asked for in TLS
+    address: str  #: IPv4 address it has
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class FanSpec:
+    """One incident over several branches at once; messages take them in turn."""
+
+    kind: Literal["one_to_n", "n_to_1"]  #: one store → several relays, or several stores → one relay
+    branches: int
+    stores: list[str]  #: further stores, for n_to_1
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
 class ExfiltrationSpec:
     """One exfiltration scenario: channel × path × pacing × schedule."""
 
@@ -103,10 +130,15 @@ class ExfiltrationSpec:
         "slow_headers",
         "dns_tunnel",
         "response_stuffing",
+        "icmp",
+        "cloud_storage",
+        "synthetic",
     ]
     path_class: PathClass
     path: list[str]
     paths: PathsSpec | None  #: generated paths instead of `path`
+    fan: FanSpec | None  #: several branches in one incident
+    address: Literal["service", "pod", "both"]  #: how hops between pods connect; both: incidents in turn
     port: int | None  #: port of a hop that no allowed edge defines (the collector outside)
     body: Literal["binary", "base64"]  #: how http_relay writes data into a body
     technique: str
@@ -125,3 +157,5 @@ class ExfiltrationSpec:
     smtp: SmtpSpec | None
     headers: HeadersSpec | None
     stuffing: StuffingSpec | None
+    icmp: IcmpSpec | None
+    cloud: CloudSpec | None

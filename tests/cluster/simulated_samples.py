@@ -54,7 +54,8 @@ def make_spec(changes: Mapping[str, Any] | None = None, **options: str) -> Spec:
     plain |= {"seed": 1, "reuse": "auto", "dry_run": False, "workers": 1, "verbosity": "quiet",
               "paths": {"runs": "runs", "cache": "runs/.cache"}}  # fmt: skip
     plain = merged(plain, changes or {})
-    paths = {"app": {"leak_paths": plain["app"]["leak_paths"]}, "exfiltration": plain["exfiltration"]}
+    named = {key: plain["app"][key] for key in ("leak_paths", "sensitive")}
+    paths = {"app": named, "exfiltration": plain["exfiltration"]}
     resolved = OmegaConf.to_container(OmegaConf.create(paths), resolve=True)
     assert isinstance(resolved, dict)
     return from_plain({**plain, "exfiltration": resolved["exfiltration"]})

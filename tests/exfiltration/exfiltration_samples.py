@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from mimir.spec.exfiltration import ExfiltrationSpec
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "exfiltration"
-SERVICES = ("front-end", "user", "user-db", "catalogue", "catalogue-db", "orders")
+SERVICES = ("front-end", "user", "user-db", "catalogue", "catalogue-db", "orders", "orders-db")
 EDGES = (
     ("outside", "front-end"),
     ("front-end", "user"),
@@ -21,6 +21,7 @@ EDGES = (
     ("front-end", "orders"),
     ("orders", "user"),
     ("user", "user-db"),
+    ("orders", "orders-db"),
     ("catalogue", "catalogue-db"),
 )
 

@@ -128,11 +128,19 @@ class Channels:
             target_port=spec.target_port, client_loss=NO_LOSS, server_loss=LOST_BEYOND,
         )  # fmt: skip
 
-    def to_address(self, client: str, address: int, port: int) -> Line:
-        """Pods of a service → an address beyond the cluster, on one lasting connection each, without a look-up."""
+    def to_address(self, client: str, address: int, port: int, host: str = "") -> Line:
+        """Pods of a service → an address beyond the cluster, on one lasting connection each; a `host` is looked up."""
+        name = self._names.number(host, self._layout.app.namespace) if host else -1
         return self._line(
             OUTSIDE, client, policy=SHARED, keep=1, **self._beyond(address),
-            service_port=port, target_port=port,
+            service_port=port, target_port=port, name=name, name_wait_ns=_HOST_WAIT_NS,
+        )  # fmt: skip
+
+    def to_pods(self, client: str, server: str, policy: int) -> Line:
+        """Pods of one service → pods of another by their own addresses, without a look-up; calls are pinned."""
+        port = self._layout.app.services[server].target_port
+        return self._line(
+            server, client, policy=policy, keep=1, **self._pods(server, 0), service_port=port, target_port=port,
         )  # fmt: skip
 
     def transfer(self, spec: TransferSpec) -> Line:

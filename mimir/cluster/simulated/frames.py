@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.capture.batch import PacketBatch, ipv4_column
+from mimir.capture.batch import UDP, PacketBatch, ipv4_column
 from mimir.cluster.simulated.tables import PACKET, Rows
 from mimir.exfiltration.dns_messages import render
 
@@ -24,7 +24,7 @@ def in_order(rows: Rows, begin_ns: int) -> Rows:
 
 
 def batches(rows: Rows, messages: Sequence[bytes]) -> Iterator[PacketBatch]:
-    """Batches of at most BATCH_ROWS rows; `message` points into `messages`, of which `seq` is the transaction id."""
+    """Batches of at most BATCH_ROWS rows; `message` points into `messages`; of DNS `seq` is the transaction id."""
     for begin in range(0, len(rows), BATCH_ROWS):
         yield _batch(rows[begin : begin + BATCH_ROWS], messages)
 
@@ -38,12 +38,19 @@ def _batch(rows: Rows, messages: Sequence[bytes]) -> PacketBatch:
     ip_bytes = rows["ip_bytes"].astype(np.uint32)
     seq, data = rows["seq"].copy(), np.empty(0, dtype=np.uint8)
     offsets, sizes = np.full(len(rows), -1, dtype=np.int64), np.zeros(len(rows), dtype=np.uint16)
-    dns: NDArray[np.int64] = np.flatnonzero(rows["message"] >= 0)
+    held, udp = rows["message"] >= 0, rows["proto"] == UDP
+    dns: NDArray[np.int64] = np.flatnonzero(held & udp)
     if len(dns):
         data, offsets[dns], sizes[dns] = render(
             messages, rows["message"][dns].astype(np.int64), seq[dns].astype(np.int64)
         )
         seq[dns] = 0
+    other: NDArray[np.int64] = np.flatnonzero(held & ~udp)
+    if len(other):
+        content = [messages[number] for number in rows["message"][other].tolist()]
+        sizes[other] = [len(piece) for piece in content]
+        offsets[other] = len(data) + np.cumsum(sizes[other], dtype=np.int64) - sizes[other]
+        data = np.concatenate([data, np.frombuffer(b"".join(content), dtype=np.uint8)])
     return PacketBatch(
         ts_ns=rows["ts"].copy(), src=ipv4_column(rows["src"]), dst=ipv4_column(rows["dst"]), proto=rows["proto"].copy(),
         sport=rows["sport"].copy(), dport=rows["dport"].copy(), frame_bytes=ip_bytes + np.uint32(20), ip_bytes=ip_bytes,

@@ -33,6 +33,7 @@ class Names:
 
     layout: Layout
     messages: list[bytes] = field(default_factory=list)
+    hosts: dict[str, str] = field(default_factory=dict)  # outside names with an address of their own
     outside: int = 0  # outside names so far: the resolver's cache has a slot for each
     _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     _slots: dict[str, int] = field(default_factory=dict)
@@ -103,7 +104,9 @@ class Names:
         return [first, first + 1, first + 2, first + 3, slot]
 
     def _host(self, full: str) -> str | None:
-        """Address of an external service of the application, if the name is its host."""
+        """Address of an external service of the application, or of `hosts`, if the name is one."""
+        if full in self.hosts:
+            return self.hosts[full]
         for service in self.layout.app.services.values():
             if service.kind == "external" and service.host == full:
                 return service.address

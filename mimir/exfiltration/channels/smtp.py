@@ -15,7 +15,7 @@ from mimir.spec.exfiltration import SmtpSpec
 
 LINE_CHARACTERS = 76
 END = b".\r\n"
-_ACCEPTED = b"250 2.0.0 Ok: queued as 4F0A1B2C3D\r\n"
+ACCEPTED = b"250 2.0.0 Ok: queued as 4F0A1B2C3D\r\n"
 
 
 def write_body(data: bytes) -> bytes:
@@ -57,7 +57,7 @@ def dialogue(spec: SmtpSpec) -> dict[str, tuple[tuple[bytes, bytes], ...]]:
 def hops(incident: Incident, allowed_edges: Iterable[tuple[str, str]], spec: SmtpSpec) -> list[Hop]:
     """Sizes per hop. The side that has the data must connect: mail cannot be pulled."""
     mail = len(head(spec)) + body_bytes(incident.message_bytes) + len(END)
-    accepted = np.full_like(mail, len(_ACCEPTED))
+    accepted = np.full_like(mail, len(ACCEPTED))
     said = {part: tuple(Exchange(len(c), len(r), not c) for c, r in pairs) for part, pairs in dialogue(spec).items()}
     sides = zip(incident.path, incident.path[1:], carriages(incident.path, allowed_edges), strict=False)
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mimir.exfiltration.channels import (
+    cloud_storage,
     drip,
     http_post,
     http_relay,
@@ -23,6 +24,8 @@ def hops(spec: ExfiltrationSpec, incident: Incident, allowed_edges: Iterable[tup
     """Hops of an incident, store first. ValueError for a channel that is not over TCP or lacks its parameters."""
     if spec.channel == "https" and spec.tls:
         return https.hops(incident, allowed_edges, spec.body, spec.tls)
+    if spec.channel == "cloud_storage" and spec.tls and spec.cloud:
+        return cloud_storage.hops(incident, allowed_edges, spec.body, spec.tls, spec.cloud)
     if spec.channel == "smtp" and spec.smtp:
         return smtp.hops(incident, allowed_edges, spec.smtp)
     if spec.channel == "response_stuffing" and spec.stuffing:
