@@ -210,7 +210,10 @@ def _incident(
     random: np.random.Generator,
     world: World,
 ) -> Incident:
-    """`variant` is its path and whether by pod addresses, `place` the number of the incident, its offset (ms) and the begin of the recording (ns)."""
+    """`variant` is the path and whether hops use pod addresses.
+
+    `place` is the number of the incident, its offset (ms) and the begin of the recording (ns).
+    """
     number, offset_ms, base_ns = place
     start_ns = base_ns + offset_ms * _MS
     duration_ns, total = spec.incident_duration_s * NS_PER_S, incident_bytes(spec)
