@@ -32,7 +32,8 @@ class Beacon(NamedTuple):
     duration: float
 
     @property
-    def mean(self) -> float:  # the beacon score
+    def mean(self) -> float:
+        """The beacon score."""
         return sum(self) / len(self)
 
 

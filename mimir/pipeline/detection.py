@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mimir.errors import MimirError
+from mimir.errors import MimirError, Problem
 from mimir.files import atomic, read_json, sha256, write_json, write_jsonl
 from mimir.flows.edges import EdgeSeries
 from mimir.flows.identity import read_workloads
@@ -51,6 +51,20 @@ def detect_all(spec: Spec, directory: RunDirectory, cache: Path) -> list[str]:
         table.to_parquet(temporary, index=False)
     write_jsonl(path / "alerts.jsonl", sorted(alerts, key=lambda a: (a["ts"], a["window_s"])))
     return ["scores.parquet", "alerts.jsonl", *written]
+
+
+def detector_problems(spec: Spec) -> list[Problem]:
+    """What keeps the detector from being made at all: an absent package, arguments it does not have."""
+    from mimir.detectors.registry import create
+
+    try:
+        detector = create(spec.detector)
+        check = getattr(detector, "make", None)
+        if check:
+            check()
+    except MimirError as error:
+        return [Problem("detector", f"cannot be made: {error}")]
+    return []
 
 
 def recording_series(spec: Spec, path: Path, recording: str, window_s: int) -> EdgeSeries:

@@ -15,6 +15,7 @@ from mimir.files import read_json, to_json, write_json, write_text
 from mimir.pipeline import analysis, tracked
 from mimir.pipeline.cache import code_version
 from mimir.pipeline.clusters import blind_detector
+from mimir.pipeline.detection import detector_problems
 from mimir.pipeline.fields import field_problems
 from mimir.pipeline.job import Outcome
 from mimir.pipeline.lifecycle import exclusive
@@ -36,7 +37,7 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
     Raises SpecError before anything is created; any other error is recorded in status.json, logged, and raised again.
     """
     problems = [*validate(spec), *create_cluster(spec).problems(), *analysis.expectation_problems(spec)]
-    problems += [*blind_detector(spec), *field_problems(spec)]
+    problems += [*blind_detector(spec), *detector_problems(spec), *field_problems(spec)]
     if problems:
         raise SpecError(problems)
     path = run_path(spec, plain)

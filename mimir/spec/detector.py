@@ -71,7 +71,7 @@ class RandomSpec:
 
     name: Literal["random"]
     windows_s: list[int]
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
@@ -107,16 +107,82 @@ class EigenvectorSpec:
     discount: float
 
 
+@pydantic_dataclass(frozen=True, config=STRICT)
+class EcodSpec:
+    """Parameters of mimir.detectors.ecod."""
+
+    name: Literal["ecod"]
+    windows_s: list[int]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class CopodSpec:
+    """Parameters of mimir.detectors.copod."""
+
+    name: Literal["copod"]
+    windows_s: list[int]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class IsolationForestSpec:
+    """Parameters of mimir.detectors.isolation_forest."""
+
+    name: Literal["isolation_forest"]
+    windows_s: list[int]
+    trees: int
+    samples: int
+    seed: Annotated[int, Field(ge=0)]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class LofSpec:
+    """Parameters of mimir.detectors.lof."""
+
+    name: Literal["lof"]
+    windows_s: list[int]
+    neighbours: int
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class OcsvmSpec:
+    """Parameters of mimir.detectors.ocsvm."""
+
+    name: Literal["ocsvm"]
+    windows_s: list[int]
+    outside: float
+    gamma: float | None
+
+
+PyodName = Literal[
+    "ABOD", "CBLOF", "COPOD", "ECOD", "GMM", "HBOS", "IForest", "INNE", "KDE", "KNN", "KPCA", "LOF", "MCD", "OCSVM", "Sampling"
+]  # fmt: skip
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class PyodSpec:
+    """Parameters of mimir.detectors.pyod; its name is that of the estimator."""
+
+    name: PyodName
+    windows_s: list[int]
+    params: dict[str, bool | int | float | str | None] | None
+
+
 DetectorSpec = Annotated[
     AllowlistSpec
+    | CopodSpec
     | CusumSpec
+    | EcodSpec
     | EdgeCountSpec
     | EgressVolumeSpec
     | EigenvectorSpec
     | EwmaSpec
     | InvariantsSpec
+    | IsolationForestSpec
+    | LofSpec
+    | OcsvmSpec
     | PcaSpeSpec
     | PcrSpec
+    | PyodSpec
     | RandomSpec
     | RivalSpec,
     Field(discriminator="name"),
