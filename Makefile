@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 MLFLOW_URI ?= sqlite:///$(CURDIR)/mlruns/mlflow.db
+BENCHMARKS := $(addprefix benchmark_,rates dns benign load mix windows adaptive triggers)
 # In CI (CI=true) the heavy checks run too.
 MARKS := $(if $(CI),,-m "not slow")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run doctor test lint types bench fuzz ui docs lock clean-runs
+.PHONY: help setup run doctor test lint types bench benchmark benchmark-quick fuzz ui docs lock clean-runs
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,12 @@ types: $(VENV)/.installed-dev ## check types
 
 bench: $(VENV)/.installed-dev ## measure speed against other tools in one run (ARGS=--help; peers: .venv/bin/pip install -e '.[bench]')
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+benchmark: setup ## compare all detectors on all applications, ten seeds (hours; ARGS='seed=1,2,3' for fewer)
+	$(BIN)/python -m mimir.pipeline.benchmark $(BENCHMARKS) --out docs/results/benchmark $(ARGS)
+
+benchmark-quick: setup ## the same in a few minutes on one application: does all of it work?
+	$(BIN)/python -m mimir.pipeline.benchmark benchmark_quick $(ARGS)
 
 fuzz: $(VENV)/.installed-dev ## look for inputs that break the capture reader (ARGS=seconds; needs .venv/bin/pip install -e '.[fuzz]')
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -1,0 +1,1 @@
+"""Many detectors × many recordings from cached edges: `python -m mimir.pipeline.benchmark`."""

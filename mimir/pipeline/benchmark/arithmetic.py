@@ -1,0 +1,142 @@
+"""Fit, calibrate and score one detector on one world, and judge every test recording of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mimir.detectors.alerts import build_alerts
+from mimir.detectors.base import Detector, Scores
+from mimir.detectors.calibration import Calibration
+from mimir.detectors.registry import create
+from mimir.evaluation.cells import Cell, Row, judge
+from mimir.evaluation.truth import split_ledger
+from mimir.files import read_jsonl
+from mimir.flows.edges import EdgeSeries
+from mimir.flows.identity import read_workloads
+from mimir.flows.series import load_series
+from mimir.pipeline.benchmark.worlds import World
+from mimir.pipeline.cache import Result, cached, stage_key
+from mimir.pipeline.recordings import Recorded
+from mimir.spec import Spec
+from mimir.spec.build import from_plain
+from mimir.units import DAY_S
+
+#: alerts a day a threshold is set for; those that need more windows a day than there are stay out
+BUDGETS = (1 / 7, 1 / 2, 1.0, 2.0, 5.0, 10.0, 24.0)
+ROOMS = ("detectors", "evaluation", "exfiltration/ledger.py", "flows", "graphs", "pipeline/benchmark", "spec")
+TABLE = "results.parquet"
+
+
+@dataclass
+class Loaded:
+    """Edges of a world by recording and window length, read once for all detectors."""
+
+    spec: Spec
+    recorded: Mapping[str, Recorded]
+    _known: dict[tuple[str, int], EdgeSeries] = field(default_factory=dict)
+
+    def series(self, name: str, window_s: int) -> EdgeSeries:
+        """Windows of one recording, all of them whole: recordings begin at midnight."""
+        key = (name, window_s)
+        if key not in self._known:
+            one = self.recorded[name]
+            self._known[key] = load_series(
+                one.edges.folder / "edges.parquet", "", window_s, one.order.start_s, one.order.duration_s // window_s,
+                workloads=read_workloads(one.record.folder / "entities.jsonl"),
+                sensitive=frozenset(self.spec.app.sensitive),
+            )  # fmt: skip
+        return self._known[key]
+
+
+def results_of(world: World, name: str, loaded: Loaded, tests: Sequence[Recorded], cache: Path) -> Result:
+    """The table of one detector on one world, from the shared cache when nothing it depends on changed."""
+    part = {
+        "detector": world.detectors[name],
+        "labels": [labels(job.experiment, job.plain) for job in world.jobs],
+        "sensitive": loaded.spec.app.sensitive,
+        "recovery_s": loaded.spec.evaluation.recovery_s,
+        "budgets": BUDGETS,
+    }
+    inputs = {f"{n} {f}": d for n, one in loaded.recorded.items() for f, d in one.edges.files.items()}
+    inputs |= {f"{n} truth": one.record.files["truth.jsonl"] for n, one in loaded.recorded.items()}
+
+    def make(folder: Path) -> dict[str, Any]:
+        _table(world, name, loaded).to_parquet(folder / TABLE, index=False)
+        return {}
+
+    return cached(cache, "benchmark", stage_key("benchmark", ROOMS, part, inputs), make)
+
+
+def labels(experiment: str, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells the test recordings of a benchmark apart, as columns of its table."""
+    load, leak, users = plain["load"], plain["exfiltration"], plain["app"]["users"]
+    mixes = users.get("mixes") or {}
+    trained, tested = (_mix(m, mixes, users["mix"]) for m in (load["mix"], load["test"]["mix"] or load["mix"]))
+    return {
+        "experiment": experiment,
+        "app": plain["app"]["name"],
+        "exfiltration": leak["name"],
+        "pacing": leak["pacing"],
+        "sigmas": float(leak["shape"]["sigmas"]) if leak["pacing"] == "adaptive" else 0.0,
+        "seed": plain["seed"],
+        "users": float(load["users"]),
+        "test_users": float(load["test"]["users"] or load["users"]),
+        "mix_distance": math.dist(
+            *([m.get(name, 0.0) for name in sorted({*trained, *tested})] for m in (trained, tested))
+        ),
+        "triggers": "+".join(load["triggers"]),
+    }
+
+
+def _mix(mix: Any, mixes: Mapping[str, Mapping[str, float]], usual: Mapping[str, float]) -> Mapping[str, float]:
+    return mixes[mix] if isinstance(mix, str) else mix or usual
+
+
+def _table(world: World, name: str, loaded: Loaded) -> pd.DataFrame:
+    rows: list[Row] = []
+    lengths = world.detectors[name]["windows_s"]
+    spec = from_plain(dict(world.jobs[0].plain) | {"detector": world.detectors[name]})
+    for window_s in lengths:
+        detector = create(spec.detector).fit(loaded.series("fit", window_s))
+        benign = detector.score(loaded.series("calibrate", window_s))
+        calibration = Calibration(benign.score, window_s)
+        for number, job in enumerate(world.jobs):
+            head = labels(job.experiment, job.plain) | {"detector": name, "window_s": window_s}
+            incident_s = float(job.plain["exfiltration"]["incident_duration_s"])
+            judged = _judged(detector, calibration, loaded, f"test {number}", incident_s)
+            rows += [head | row for row in judged]
+    return pd.DataFrame(rows)
+
+
+def _judged(detector: Detector, calibration: Calibration, loaded: Loaded, name: str, incident_s: float) -> list[Row]:
+    """Rows of one test recording; explained at the budget of the evaluation."""
+    window_s, spec = calibration.window_s, loaded.spec
+    series = loaded.series(name, window_s)
+    scores = detector.score(series)
+    budget = spec.evaluation.alerts_per_day
+    per_day = DAY_S / window_s
+    budgets = sorted({budget, *(b for b in BUDGETS if b <= per_day)})
+    thresholds = {b: calibration.threshold(b) for b in budgets}
+    leaks, events = split_ledger(read_jsonl(loaded.recorded[name].record.folder / "truth.jsonl"))
+    cell = Cell(window_s, scores.window_start, scores.score, leaks, events, spec.evaluation.recovery_s, incident_s)
+
+    def explain(positions: NDArray[np.int64]) -> Sequence[Mapping[str, Any]]:
+        chosen = _only(scores, positions)
+        return build_alerts(detector, series, chosen, calibration, thresholds[budget], budget)
+
+    return judge(cell, {b: t.value for b, t in thresholds.items()}, budget, explain)
+
+
+def _only(scores: Scores, positions: NDArray[np.int64]) -> Scores:
+    """The same scores with all other windows below any threshold, so that only these are explained."""
+    low = np.full(len(scores.score), -np.inf)
+    low[positions] = scores.score[positions]
+    return Scores(scores.window_s, scores.window_start, low, scores.edges, scores.contributions)

@@ -1,0 +1,57 @@
+"""Record every world and try every detector on it, in worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from mimir.errors import MimirError
+from mimir.pipeline.benchmark.worlds import World, record_world
+
+
+def compute_all(
+    worlds: Sequence[World], cache: Path, workers: int, say: Callable[[str], None]
+) -> tuple[list[Path], list[str], dict[str, float]]:
+    """Tables of all worlds, what failed, and seconds spent recording and computing (sums over processes)."""
+    tables: dict[int, list[Path]] = {}
+    failures: list[str] = []
+    seconds = {"recording": 0.0, "arithmetic": 0.0}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=4) as pool:
+        waiting = {pool.submit(_world, world, cache): number for number, world in enumerate(worlds)}
+        for done, future in enumerate(as_completed(waiting), 1):
+            number = waiting[future]
+            try:
+                made, wrong, spent = future.result()
+            except MimirError as error:
+                made, wrong, spent = [], [f"{worlds[number].name}: {error}"], {}
+            tables[number] = made
+            failures += wrong
+            seconds = {name: round(total + spent.get(name, 0.0), 1) for name, total in seconds.items()}
+            say(f"{done} of {len(worlds)} worlds: {worlds[number].name}")
+            for line in wrong:
+                say(f"  failed: {line}")
+    return [path for number in sorted(tables) for path in tables[number]], sorted(failures), seconds
+
+
+def _world(world: World, cache: Path) -> tuple[list[Path], list[str], dict[str, float]]:
+    from mimir.pipeline.benchmark.arithmetic import TABLE, Loaded, results_of
+    from mimir.spec.build import from_plain
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    began = time.perf_counter()
+    benign, tests = record_world(world, cache, lambda name, seconds, packets: None)
+    recorded_s = time.perf_counter() - began
+    named = dict(zip(("fit", "calibrate"), benign, strict=True))
+    loaded = Loaded(from_plain(world.jobs[0].plain), named | {f"test {i}": one for i, one in enumerate(tests)})
+    made, failures = [], []
+    for name in world.detectors:
+        try:
+            made.append(results_of(world, name, loaded, tests, cache).folder / TABLE)
+        except MimirError as error:
+            failures.append(f"{name} on {world.name}: {error}")
+    return made, failures, {"recording": recorded_s, "arithmetic": time.perf_counter() - began - recorded_s}

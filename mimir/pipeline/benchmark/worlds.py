@@ -1,0 +1,77 @@
+"""Jobs that share their benign recordings, and how to make what they need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mimir.cluster.baseline import carrying_services
+from mimir.errors import MimirError
+from mimir.pipeline.baseline import baseline_of
+from mimir.pipeline.clusters import create_cluster
+from mimir.pipeline.recordings import Recorded, Report, orders, record_key, record_one
+from mimir.spec import Spec
+from mimir.spec.build import from_plain
+
+
+@dataclass(frozen=True)
+class Job:
+    """One test recording: the spec as JSON values (the detector in it does not matter) and the experiment it is of."""
+
+    experiment: str
+    plain: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class World:
+    """Jobs with the same fit and calibration recordings, and the detectors to try on them."""
+
+    jobs: tuple[Job, ...]
+    detectors: dict[str, dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """For progress lines: application, seed, jobs."""
+        plain = self.jobs[0].plain
+        return f"{plain['app']['name']} seed {plain['seed']}, {len(self.jobs)} test recordings"
+
+
+def worlds_of(grids: Iterable[tuple[str, Sequence[dict[str, Any]], Mapping[str, dict[str, Any]]]]) -> list[World]:
+    """Group the jobs of several experiments by what is benign in them; detectors are part of the group."""
+    groups: dict[str, tuple[list[Job], dict[str, dict[str, Any]]]] = {}
+    for experiment, jobs, detectors in grids:
+        for plain in jobs:
+            spec = from_plain(plain)
+            if spec.cluster.name != "simulated":
+                raise MimirError(f"a benchmark runs on cluster=simulated (got {spec.cluster.name} in {experiment})")
+            key = json.dumps([*(record_key(plain, order) for order in orders(spec)[:2]), sorted(detectors)])
+            known = groups.setdefault(key, ([], dict(detectors)))[0]
+            if all(job.plain != plain or job.experiment != experiment for job in known):
+                known.append(Job(experiment, plain))
+    return [World(tuple(jobs), detectors) for jobs, detectors in groups.values()]
+
+
+def record_world(world: World, cache: Path, report: Report) -> tuple[list[Recorded], list[Recorded]]:
+    """(fit and calibration, one test recording a job), from the shared cache or made now, one after the other."""
+    first = world.jobs[0].plain
+    spec = from_plain(first)
+    benign = [_one(spec, first, cache, number, report) for number in (0, 1)]
+    tests = []
+    for job in world.jobs:
+        spec = from_plain(job.plain)
+        tests.append(_one(spec, job.plain, cache, 2, report, benign[0]))
+    return benign, tests
+
+
+def _one(
+    spec: Spec, plain: dict[str, Any], cache: Path, number: int, report: Report, fit: Recorded | None = None
+) -> Recorded:
+    order = orders(spec)[number]
+    services = carrying_services(spec) if fit else None
+    if services and fit:
+        order = replace(order, baseline=baseline_of(spec, services, fit.order, fit.edges.folder / "edges.parquet"))
+    with create_cluster(spec) as running:
+        return record_one(spec, plain, cache, order, report, running.record)

@@ -1,0 +1,122 @@
+"""The benchmark page says what the table holds, and only that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mimir.files import write_json
+from mimir.report.benchmark import write_page
+from mimir.report.benchmark.ranks import mean_ranks, paired, wilcoxon
+from mimir.report.benchmark.summary import Share, false_alerts, least_rates, over_seeds
+
+RATES = (1e6, 1e5, 1e4)
+#: detector → smallest rate it finds
+FINDS = {"invariants": 1e4, "pca_spe": 1e6, "random": np.inf}
+
+
+def rows(**changes: Any) -> list[dict[str, Any]]:
+    head: dict[str, Any] = {
+        "experiment": "benchmark_rates", "app": "sockshop", "exfiltration": "relay_chain", "pacing": "jitter", "sigmas": 0.0,
+        "seed": 1, "users": 50.0, "test_users": 50.0, "mix_distance": 0.0, "triggers": "", "detector": "invariants",
+        "window_s": 60, "budget": 1.0, "rate_bytes_per_min": np.nan, "path_class": "", "incident": "",
+    }  # fmt: skip
+    return [head | changes]
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    out: list[dict[str, Any]] = []
+    for detector, least in FINDS.items():
+        for seed in (1, 2, 3):
+            one = {"detector": detector, "seed": seed}
+            for budget in (1.0, 10.0):
+                out += rows(**one, budget=budget, measure="false_alerts", value=0.0 if budget == 1 else 3.0)
+                out += rows(**one, budget=budget, measure="benign_days", value=0.5)
+            for rate in RATES:
+                leak = one | {"rate_bytes_per_min": rate, "path_class": "allowed_chain"}
+                found = float(rate >= least)
+                out += rows(**leak, incident=f"i{rate}", measure="detected", value=found)
+                out += rows(**leak, budget=np.nan, measure="prevalence", value=0.1)
+                out += rows(**leak, measure="f1", value=0.9 * found + 0.01 * seed)
+                if detector != "random":
+                    out += rows(**leak, budget=np.nan, measure="average_precision", value=0.2 + 0.7 * found)
+                if found:
+                    out += rows(**leak, incident=f"i{rate}", measure="delay_s", value=120.0)
+                    out += rows(**leak, incident=f"i{rate}", measure="path_named", value=1.0)
+                    out += rows(**leak, incident=f"i{rate}", measure="path_top1", value=1.0)
+    return pd.DataFrame(out)
+
+
+def test_least_rate_needs_every_higher_rate_too(table: pd.DataFrame) -> None:
+    least = least_rates(table, 60).loc[("sockshop", "allowed_chain")]
+    assert least.to_dict() == FINDS
+    hole = (table["measure"] == "detected") & (table["detector"] == "invariants") & (table["rate_bytes_per_min"] == 1e5)
+    table.loc[hole, "value"] = 0.0
+    assert least_rates(table, 60).loc[("sockshop", "allowed_chain"), "invariants"] == 1e6
+
+
+def test_share_has_the_exact_interval() -> None:
+    assert Share(0, 10).interval() == pytest.approx((0.0, 0.3085), abs=1e-4)  # 1 − 0.025^(1/10)
+    assert Share(3, 4).value == 0.75
+
+
+def test_false_alerts_add_up_over_seeds(table: pd.DataFrame) -> None:
+    found = false_alerts(table, ("detector",), 60, 10.0).loc["invariants"]
+    assert found[["alerts", "days", "per_day"]].tolist() == [9.0, 1.5, 6.0]
+    assert found["low"] < 6 < found["high"]
+    none = false_alerts(table, ("detector",), 60, 1.0).loc["invariants"]
+    assert none["low"] == 0
+    assert none["high"] == pytest.approx(3.689 / 1.5, abs=1e-3)  # Garwood: −ln 0.025 for no event
+
+
+def test_interval_over_seeds_is_that_of_t() -> None:
+    frame = pd.DataFrame({"detector": "a", "seed": [1, 2, 3], "value": [1.0, 2.0, 3.0]})
+    row = over_seeds(frame, ["detector"]).iloc[0]
+    assert row["mean"] == 2
+    assert row["high"] - row["mean"] == pytest.approx(4.3027 / np.sqrt(3), abs=1e-3)
+    assert over_seeds(frame[frame["seed"] < 3], ["detector"]).iloc[0][["low", "high"]].isna().all()
+
+
+def test_constant_scores_rank_as_chance(table: pd.DataFrame) -> None:
+    scores = paired(table, 60)
+    assert (scores["random"] == 0.1).all()
+    ranks = mean_ranks(table, 60)
+    assert ranks is not None
+    assert ranks.blocks == 9
+    assert list(ranks.mean.index) == ["invariants", "pca_spe", "random"]
+    assert ranks.mean["random"] == 3
+    # Demšar 2006: q(0.05, 3 classifiers) = 2.343, CD = q √(k (k + 1) / 6 N)
+    assert ranks.critical == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 9)), abs=2e-3)
+
+
+def test_pairs_are_counted(table: pd.DataFrame) -> None:
+    found = wilcoxon(table, 60, "invariants")
+    assert found.loc["pca_spe", ["won", "lost", "tied"]].tolist() == [6, 0, 3]
+    assert found.loc["random", "won"] == 9
+    assert (found["p_holm"] >= found["p"]).all()
+
+
+def test_page_names_command_and_losses(table: pd.DataFrame, tmp_path: Path) -> None:
+    beaten = (
+        (table["measure"] == "detected") & (table["detector"] == "invariants") & (table["rate_bytes_per_min"] == 1e6)
+    )
+    table.loc[beaten, "value"] = 0.0
+    table.to_parquet(tmp_path / "results.parquet")
+    where = {"git": {"commit": "c0ffee0000aa", "dirty": False}, "python": "3.11", "platform": "Linux", "cpus": 2}
+    seconds = {"whole": 10.0, "recording": 5.0, "arithmetic": 4.0}
+    facts = {"command": "make benchmark", "seconds": seconds, "failures": [], "environment": where}
+    write_json(tmp_path / "facts.json", facts)
+    page = write_page(tmp_path).read_text(encoding="utf-8")
+    assert "make benchmark" in page
+    assert "c0ffee0000" in page
+    assert "| random | none |" in page
+    assert "sockshop, allowed chain, 1 MB/min: invariants 0/3, pca_spe 3/3" in page
+    for name in ("recall_allowed_chain.png", "ranks.png", "calibration.png"):
+        assert f"({name})" in page
+        assert (tmp_path / name).stat().st_size > 5000
+    assert "Another load" not in page
