@@ -27,6 +27,7 @@ DETECTORS: dict[str, str] = {
     "egress_volume": "mimir.detectors.egress_volume:EgressVolume",
     "eigenvector": "mimir.detectors.eigenvector:Eigenvector",
     "ewma": "mimir.detectors.ewma:Ewma",
+    "invariant_network": "mimir.detectors.invariant_network:InvariantNetwork",
     "invariants": "mimir.detectors.invariants:Invariants",
     "midas": "mimir.detectors.midas:Midas",
     "midas_f": "mimir.detectors.midas:MidasF",
@@ -49,6 +50,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "copod": {"rises": SATURATES},
     "ecod": {"rises": SATURATES},
     "edge_count": {"rises": "it counts edges: more bytes on an edge that is there already change nothing"},
+    "invariant_network": {"rises": "it counts broken invariants, not bytes: what is broken cannot break again"},
     "isolation_forest": {"rises": SATURATES},
     "random": {
         "learns": "its numbers never meet the data",

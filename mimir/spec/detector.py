@@ -167,6 +167,17 @@ class PyodSpec:
     params: dict[str, bool | int | float | str | None] | None
 
 
+@pydantic_dataclass(frozen=True, config=STRICT)
+class InvariantNetworkSpec:
+    """Parameters of mimir.detectors.invariant_network."""
+
+    name: Literal["invariant_network"]
+    windows_s: list[int]
+    order: int
+    fitness: float
+    per_measure: int
+
+
 DetectorSpec = Annotated[
     AllowlistSpec
     | CopodSpec
@@ -176,6 +187,7 @@ DetectorSpec = Annotated[
     | EgressVolumeSpec
     | EigenvectorSpec
     | EwmaSpec
+    | InvariantNetworkSpec
     | InvariantsSpec
     | IsolationForestSpec
     | LofSpec
