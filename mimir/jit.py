@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
 import numba
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 #: no reference counts (`_nrt`): see numba, "extending", register_jitable
 ALLOCATING: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -69,3 +72,25 @@ def inlined(function: F) -> F:
     """A part of kernels that is compiled into each place where it is called; Python itself cannot call it."""
     options = OPTIONS | {"forceinline": True, "no_cpython_wrapper": True}
     return cast(F, numba.njit(**options)(function))
+
+
+def _prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Typing and code of `prefetch`: https://llvm.org/docs/LangRef.html#llvm-prefetch-intrinsic."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        held = context.make_array(kind)(context, builder, arguments[0])
+        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+        start = builder.bitcast(held.data, cgutils.voidptr_t)
+        place = builder.gep(start, [builder.mul(arguments[1], size)])
+        word = ir.IntType(32)
+        call = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
+        name = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], call)
+        builder.call(name, [place, word(0), word(3), word(1)])  # to read, into all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+#: `prefetch(array, index)` in a kernel: ask for element `index` of a one-dimensional array and do not wait
+prefetch: Any = (lambda array, index: None) if numba.config.DISABLE_JIT else intrinsic(_prefetch)  # type: ignore[attr-defined]

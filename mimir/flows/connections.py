@@ -42,7 +42,8 @@ class ConnectionTracker:
         self.identity, self.base_s = identity, base_s
         self._timeout_ns = round(timeout_s * NS_PER_S)
         self._max = max_connections
-        self._table = table.new_table(min(1 << 14, max_connections), 1 << 16, 1 << 12, len(identity.endpoints))
+        known = len(identity.endpoints)
+        self._table = table.new_table(min(1 << 14, max_connections), 1 << 16, 1 << 12, known, max_connections)
         self._edges = settle.new_edges(1 << 14)
         self._names: list[Name] = []
         self._numbers: dict[Name, int] = {}
@@ -77,7 +78,7 @@ class ConnectionTracker:
         if self._table.meta[table.FREE] * 4 >= size:
             return
         if size < self._max:
-            self._table = table.grow_connections(self._table)
+            self._table = table.grow_connections(self._table, self._max)
             follow.rebuild(self._table)
             return
         self._settle(everything=True)

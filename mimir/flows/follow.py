@@ -6,11 +6,12 @@ import numpy as np
 
 from mimir.capture.batch import ACK, NODE_BITS, SYN, TCP, UDP
 from mimir.capture.dns import query_of
-from mimir.flows.hashing import address_number, hash_tuple, known_bits
-from mimir.flows.legs import join_by_numbers, link
-from mimir.flows.packets import Packets, begins_anew, client_token, sender_is_client, spot
+from mimir.flows.hashing import address_number, half_hash, hash_ends, known_bits
+from mimir.flows.legs import chain, join_by_numbers, link, token_chain
+from mimir.flows.packets import Packets, begins_anew, client_token, sender_is_client, source, spot, target
 from mimir.flows.table import (
     ADDRESSES,
+    AHEAD,
     BY_INTERFACE,
     BY_NODE,
     CONNECTIONS,
@@ -29,7 +30,7 @@ from mimir.flows.table import (
     Table,
 )
 from mimir.flows.tcp import expired, fresh_payload, update_state
-from mimir.jit import U64, Int, Record, inlined, kernel
+from mimir.jit import U64, Int, Record, inlined, kernel, prefetch
 
 #: packets may come this much out of order without any effect on time-outs
 REORDER_NS = 2_000_000_000
@@ -41,59 +42,69 @@ DONE, CONNECTIONS_FULL, ROWS_FULL, ADDRESSES_FULL = range(4)
 
 
 @inlined
-def find(table: Table, a_high: U64, a_low: U64, b_high: U64, b_low: U64, ports: U64) -> Int:
-    """Slot of a tuple, or the empty slot where it belongs."""
-    slots, known = table.slots, table.connections
-    mask = len(slots) - 1
-    at = np.int64(hash_tuple(a_high, a_low, b_high, b_low, ports) & np.uint64(mask))
-    while slots[at] >= 0:
-        c = known[slots[at]]
-        if (
-            c.a_low == a_low
-            and c.b_low == b_low
-            and c.a_high == a_high
-            and c.b_high == b_high
-            and key_ports(c) == ports
-        ):
-            return at
-        at = (at + 1) & mask
-    return at
+def find(table: Table, key: U64, p: Packets, i: Int) -> tuple[U64, bool]:
+    """Slot of the connection of packet `i` with the hash `key`, or the empty slot where it belongs; is `b` the sender?"""
+    slots = table.slots
+    mask = np.uint64(len(slots) - 1)
+    at, from_b = key & mask, False
+    src_high, src_low = source(p, i)
+    dst_high, dst_low = target(p, i)
+    while slots[at] != 0:
+        if (slots[at] ^ key) >> np.uint64(32) == 0:
+            c = table.connections[number_in(slots[at])]
+            forth = (c.a_low ^ src_low) | (c.b_low ^ dst_low) | (c.a_high ^ src_high) | (c.b_high ^ dst_high)
+            back = (c.b_low ^ src_low) | (c.a_low ^ dst_low) | (c.b_high ^ src_high) | (c.a_high ^ dst_high)
+            forth |= np.uint64((c.a_port ^ p.sport[i]) | (c.b_port ^ p.dport[i]))
+            back |= np.uint64((c.b_port ^ p.sport[i]) | (c.a_port ^ p.dport[i]))
+            if ((forth == 0) | (back == 0)) & (c.proto == p.proto[i]):
+                from_b = forth != 0
+                break
+        at = (at + np.uint64(1)) & mask
+    return at, from_b
 
 
 @inlined
-def key_ports(c: Record) -> U64:
-    """Both ports and the protocol of a connection in one number."""
-    return (np.uint64(c.a_port) << np.uint64(24)) | (np.uint64(c.b_port) << np.uint64(8)) | np.uint64(c.proto)
+def entry_of(key: U64, k: Int) -> U64:
+    """What a slot holds for connection `k` with the hash `key`."""
+    return (key >> np.uint64(32) << np.uint64(32)) | np.uint64(k + 1)
+
+
+@inlined
+def number_in(entry: U64) -> U64:
+    """The connection of a slot that is not empty."""
+    return (entry & np.uint64(0xFFFFFFFF)) - np.uint64(1)
 
 
 @kernel
 def rebuild(table: Table) -> None:
     """Fill empty slots with the living connections."""
+    mask = np.uint64(len(table.slots) - 1)
     for k in range(len(table.connections)):
         c = table.connections[k]
         if c.in_use and not c.state & DEAD:
-            table.slots[find(table, c.a_high, c.a_low, c.b_high, c.b_low, key_ports(c))] = k
+            key = hash_ends(half_hash(c.a_high, c.a_low, c.a_port), half_hash(c.b_high, c.b_low, c.b_port), c.proto)
+            at = key & mask
+            while table.slots[at] != 0:
+                at = (at + np.uint64(1)) & mask
+            table.slots[at] = entry_of(key, k)
 
 
 @inlined
-def open_connection(table: Table, p: Packets, i: Int, slot: Int, from_b: bool) -> Int:
+def open_connection(table: Table, p: Packets, i: Int, key: U64, slot: U64) -> Int:
     """Take an unused connection for packet `i` and link it to its other leg. Returns its number."""
     meta = table.meta
     meta[FREE] -= 1
     k = np.int64(table.free[meta[FREE]])
     meta[CONNECTIONS] += 1
     meta[SERIAL] += 1
-    table.slots[slot] = k
+    table.slots[slot] = entry_of(key, k)
     c = table.connections[k]
-    src_high, src_low, dst_high, dst_low = p.src[i, 0], p.src[i, 1], p.dst[i, 0], p.dst[i, 1]
-    if from_b:
-        c.a_high, c.a_low, c.b_high, c.b_low = dst_high, dst_low, src_high, src_low
-        c.a_port, c.b_port = p.dport[i], p.sport[i]
-    else:
-        c.a_high, c.a_low, c.b_high, c.b_low = src_high, src_low, dst_high, dst_low
-        c.a_port, c.b_port = p.sport[i], p.dport[i]
+    src_high, src_low = source(p, i)
+    dst_high, dst_low = target(p, i)
+    c.a_high, c.a_low, c.b_high, c.b_low = src_high, src_low, dst_high, dst_low
+    c.a_port, c.b_port = p.sport[i], p.dport[i]
     from_client = sender_is_client(table, p, i)
-    c.proto, c.client_is_b, c.state = p.proto[i], from_b == from_client, FIRST_FROM_CLIENT if from_client else 0
+    c.proto, c.client_is_b, c.state = p.proto[i], not from_client, FIRST_FROM_CLIENT if from_client else 0
     if c.proto == TCP and p.tcp_flags[i] & SYN:
         c.state |= SYN_SEEN
     c.in_use, c.rule, c.payload_from, c.mediated, c.row, c.leg = 1, NOT_A_COPY, 0, 0, -1, -1
@@ -201,43 +212,67 @@ def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: b
         row.response_packets += 1
 
 
+@inlined
+def look_ahead(table: Table, p: Packets, start: Int, stop: Int) -> None:
+    """Hash packets up to `stop` and ask for the memory that they will need. No result depends on it."""
+    slots, mask = table.slots, np.uint64(len(table.slots) - 1)
+    for at in range(start, stop):
+        i, j = np.uint64(at), np.uint64(at - start)
+        src_high, src_low = source(p, i)
+        dst_high, dst_low = target(p, i)
+        key = hash_ends(half_hash(src_high, src_low, p.sport[i]), half_hash(dst_high, dst_low, p.dport[i]), p.proto[i])
+        table.hashes[j] = key
+        prefetch(slots, np.int64(key & mask))
+        if p.proto[i] == TCP and p.tcp_flags[i] & (SYN | ACK) == SYN:
+            prefetch(table.by_client, chain(src_high, src_low, np.int64(p.sport[i]), TCP))
+            prefetch(table.by_token, token_chain(p.tcp_seq[i]))
+    for at in range(start, stop):
+        j = np.uint64(at - start)
+        entry = slots[table.hashes[j] & mask]
+        known = entry != 0 and (entry ^ table.hashes[j]) >> np.uint64(32) == 0
+        table.numbers[j] = np.int64(number_in(entry)) if known else -1
+        if known:
+            prefetch(table.connections, table.numbers[j])
+            prefetch(table.sides, 2 * table.numbers[j])
+    for at in range(start, stop):
+        k = table.numbers[np.uint64(at - start)]
+        if k >= 0:
+            prefetch(table.rows, np.int64(table.connections[k].row))
+
+
 @kernel
 def follow(table: Table, p: Packets, start: Int, base_ns: Int, timeout_ns: Int) -> tuple[Int, Int]:
     """Account for packets from `start` on → (why it stopped, next packet). Room is checked before each packet."""
     meta, window, window_ns = table.meta, 0, 0
-    for at in range(start, len(p.ts_ns)):
-        if meta[FREE] == 0:
-            return CONNECTIONS_FULL, at
-        if meta[ROWS] == len(table.rows):
-            return ROWS_FULL, at
-        if meta[ADDRESSES] + 2 > len(table.addresses):
-            return ADDRESSES_FULL, at
-        i = np.uint64(at)  # a signed index could count from the end: a test for every column
-        ts = p.ts_ns[i]
-        if not window_ns <= ts < window_ns + base_ns:
-            window = ts // base_ns
-            window_ns = window * base_ns
-        meta[WATERMARK_NS] = max(meta[WATERMARK_NS], ts)
-        now = max(ts, meta[WATERMARK_NS] - REORDER_NS)
-        src_high, src_low, dst_high, dst_low = p.src[i, 0], p.src[i, 1], p.dst[i, 0], p.dst[i, 1]
-        from_b = src_high > dst_high or (
-            src_high == dst_high and (src_low > dst_low or (src_low == dst_low and p.sport[i] > p.dport[i]))
-        )
-        sport, dport, proto = np.uint64(p.sport[i]), np.uint64(p.dport[i]), np.uint64(p.proto[i])
-        if from_b:
-            ports = (dport << np.uint64(24)) | (sport << np.uint64(8)) | proto
-            slot = find(table, dst_high, dst_low, src_high, src_low, ports)
-        else:
-            ports = (sport << np.uint64(24)) | (dport << np.uint64(8)) | proto
-            slot = find(table, src_high, src_low, dst_high, dst_low, ports)
-        k: Int = np.int64(table.slots[slot])
-        opened = False
-        if k >= 0:
-            c = table.connections[k]
-            if expired(c, now, timeout_ns) or begins_anew(p, i, c, from_b):
-                c.state |= DEAD
-                k = -1
-        if k < 0:
-            k, opened = open_connection(table, p, i, slot, from_b), True
-        add_packet(table, p, i, k, from_b, opened, window, now)
+    first = start
+    while first < len(p.ts_ns):
+        stop = min(first + AHEAD, len(p.ts_ns))
+        look_ahead(table, p, first, stop)
+        for at in range(first, stop):
+            if meta[FREE] == 0:
+                return CONNECTIONS_FULL, at
+            if meta[ROWS] == len(table.rows):
+                return ROWS_FULL, at
+            if meta[ADDRESSES] + 2 > len(table.addresses):
+                return ADDRESSES_FULL, at
+            i = np.uint64(at)  # a signed index could count from the end: a test for every column
+            ts = p.ts_ns[i]
+            if not window_ns <= ts < window_ns + base_ns:
+                window = ts // base_ns
+                window_ns = window * base_ns
+            meta[WATERMARK_NS] = max(meta[WATERMARK_NS], ts)
+            now = max(ts, meta[WATERMARK_NS] - REORDER_NS)
+            key = table.hashes[np.uint64(at - first)]
+            slot, from_b = find(table, key, p, i)
+            opened, k = False, -1
+            if table.slots[slot] != 0:
+                k = np.int64(number_in(table.slots[slot]))
+                c = table.connections[k]
+                if expired(c, now, timeout_ns) or begins_anew(p, i, c, from_b):
+                    c.state |= DEAD
+                    k = -1
+            if k < 0:
+                k, opened, from_b = open_connection(table, p, i, key, slot), True, False
+            add_packet(table, p, i, k, from_b, opened, window, now)
+        first = stop
     return DONE, len(p.ts_ns)

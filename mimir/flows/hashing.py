@@ -25,9 +25,16 @@ def hash_endpoint(high: U64, low: U64, port: Int) -> U64:
 
 
 @inlined
-def hash_tuple(a_high: U64, a_low: U64, b_high: U64, b_low: U64, ports: U64) -> U64:
-    """Hash of a connection; `ports` holds both ports and the protocol."""
-    return mix((a_low * K1) ^ mix((b_low * K3) ^ (ports * K2) ^ a_high ^ (b_high * K1)))
+def half_hash(high: U64, low: U64, port: Int) -> U64:
+    """One end of a connection, for `hash_ends`."""
+    value = (low ^ (np.uint64(port) << np.uint64(48)) ^ (high * K3)) * K1
+    return (value ^ (value >> np.uint64(32))) * K2
+
+
+@inlined
+def hash_ends(one: U64, other: U64, proto: Int) -> U64:
+    """Hash of a connection from the halves of both ends, whichever sends."""
+    return mix((one + other) ^ np.uint64(proto))
 
 
 @kernel

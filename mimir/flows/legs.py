@@ -19,8 +19,9 @@ ends were translated, then need the knowledge of addresses.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mimir.capture.batch import UDP
+from mimir.capture.batch import TCP, UDP
 from mimir.flows.hashing import hash_endpoint, mix
 from mimir.flows.table import (
     BY_MASQUERADE,
@@ -41,7 +42,7 @@ from mimir.flows.table import (
     WATERMARK_NS,
     Table,
 )
-from mimir.jit import Flag, Int, inlined, kernel
+from mimir.jit import U64, Flag, Int, inlined, kernel
 
 LEG_NS = 1_000_000_000
 #: sequence numbers this near belong to one stream when the handshake of one leg was not captured
@@ -118,23 +119,51 @@ def walk(table: Table, k: Int, m: Int, by_client: bool) -> Int:
 
 
 @inlined
+def head(heads: NDArray[np.int64], slot: Int, now_ns: Int, any_age: bool) -> Int:
+    """The newest connection of a chain; -1 if there is none, or none within LEG_NS unless it may be of `any_age`.
+
+    An entry is the connection's birth in steps of 2 ** 20 ns (32 bits, the rest is cut off), then its number plus one:
+    so chains that went cold cost no look at their connections.
+    """
+    entry = heads[slot]
+    age = ((now_ns >> 20) - (entry >> 32)) & 0xFFFFFFFF
+    if entry == 0 or (age > (LEG_NS >> 20) + 1 and not any_age):
+        return -1
+    return (entry & 0xFFFFFFFF) - 1
+
+
+@inlined
+def chain(high: U64, low: U64, port: Int, proto: Int) -> Int:
+    """The chain in `by_client` of a client endpoint. Datagrams have chains of their own: they may be of any age."""
+    slot = np.int64(hash_endpoint(high, low, (port << 8) | proto) % np.uint64(CHAIN_HEADS))
+    return slot if proto == TCP else slot + CHAIN_HEADS
+
+
+@inlined
+def token_chain(token: Int) -> Int:
+    """The chain in `by_token` of a TCP client's sequence number."""
+    return np.int64(mix(np.uint64(token)) % np.uint64(CHAIN_HEADS))
+
+
+@inlined
 def link(table: Table, k: Int) -> None:
     """Enter new connection `k` into both chains and join it to its other leg, if that is there."""
     c = table.connections[k]
     client = table.addresses[c.client]
     port = c.b_port if c.client_is_b else c.a_port
-    slot = np.int64(hash_endpoint(client.high, client.low, (np.int64(port) << 8) | c.proto) % np.uint64(CHAIN_HEADS))
-    if c.proto == 6:
-        spread = mix(np.uint64(c.token))
-    else:
+    slot = chain(client.high, client.low, np.int64(port), np.int64(c.proto))
+    datagrams = c.proto != TCP
+    if datagrams:
         server = table.addresses[c.server]
         server_port = c.a_port if c.client_is_b else c.b_port
-        spread = hash_endpoint(
-            server.high, server.low, (np.int64(server_port) << 16) | np.int64(c.token & np.uint32(0xFFFF))
-        )
-    other_slot = np.int64(spread % np.uint64(CHAIN_HEADS))
-    c.next_client, c.next_token = table.by_client[slot], table.by_token[other_slot]
-    table.by_client[slot], table.by_token[other_slot] = k, k
+        mark = (np.int64(server_port) << 16) | np.int64(c.token & np.uint32(0xFFFF))
+        other_slot = np.int64(hash_endpoint(server.high, server.low, mark) % np.uint64(CHAIN_HEADS)) + CHAIN_HEADS
+    else:
+        other_slot = token_chain(c.token)
+    c.next_client = head(table.by_client, slot, c.born_ns, datagrams)
+    c.next_token = head(table.by_token, other_slot, c.born_ns, datagrams)
+    entry = ((c.born_ns >> 20) << 32) | (k + 1)
+    table.by_client[slot], table.by_token[other_slot] = entry, entry
     m = walk(table, k, c.next_client, True)
     if m < 0:
         m = walk(table, k, c.next_token, False)
@@ -227,7 +256,7 @@ def join_by_numbers(table: Table, k: Int, peer: Int) -> None:
     c.state |= PEER_SEEN
     if c.spot >= FIRST_PLACE or c.leg >= 0:
         return
-    m = np.int64(table.by_token[np.int64(mix(np.uint64(c.token)) % np.uint64(CHAIN_HEADS))])
+    m = np.int64(head(table.by_token, token_chain(c.token), table.meta[WATERMARK_NS], False))
     newest = table.meta[SERIAL] + 1
     for _ in range(MAX_STEPS):
         if m < 0 or table.connections[m].serial >= newest:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mimir.capture.batch import ACK, ICMP, ICMP6, RST, SYN, TCP, PacketBatch
 from mimir.flows.hashing import known_bits
 from mimir.flows.table import LISTENER, SYN_SEEN, Table
-from mimir.jit import Flag, Int, Record, inlined
+from mimir.jit import U64, Flag, Int, Record, inlined
 
 #: ports from here on are picked by the kernel for clients (net.ipv4.ip_local_port_range)
 EPHEMERAL = 32_768
@@ -24,7 +24,7 @@ class Packets(NamedTuple):
     """The columns of a batch that the kernel reads."""
 
     ts_ns: NDArray[np.int64]
-    src: NDArray[np.uint64]
+    src: NDArray[np.uint64]  #: high and low half of packet i at 2 × i and behind it
     dst: NDArray[np.uint64]
     proto: NDArray[np.uint8]
     sport: NDArray[np.uint16]
@@ -45,7 +45,19 @@ class Packets(NamedTuple):
 
 def columns(batch: PacketBatch) -> Packets:
     """Contiguous columns, so that one machine code serves every source."""
-    return Packets(*(np.ascontiguousarray(getattr(batch, name)) for name in Packets._fields))
+    return Packets(*(np.ascontiguousarray(getattr(batch, name)).reshape(-1) for name in Packets._fields))
+
+
+@inlined
+def source(p: Packets, i: Int) -> tuple[U64, U64]:
+    """Address of the sender of packet `i`, high and low half."""
+    return p.src[np.uint64(2) * np.uint64(i)], p.src[np.uint64(2) * np.uint64(i) + np.uint64(1)]
+
+
+@inlined
+def target(p: Packets, i: Int) -> tuple[U64, U64]:
+    """Address of the receiver of packet `i`, high and low half."""
+    return p.dst[np.uint64(2) * np.uint64(i)], p.dst[np.uint64(2) * np.uint64(i) + np.uint64(1)]
 
 
 @inlined
@@ -67,8 +79,10 @@ def sender_is_client(table: Table, p: Packets, i: Int) -> Flag:
     sport, dport = np.int64(p.sport[i]), np.int64(p.dport[i])
     if (sport == 0 and dport == 0) or p.proto[i] == ICMP or p.proto[i] == ICMP6:
         return True
-    src_listens = known_bits(table.endpoints, p.src[i, 0], p.src[i, 1], sport) & LISTENER
-    dst_listens = known_bits(table.endpoints, p.dst[i, 0], p.dst[i, 1], dport) & LISTENER
+    src_high, src_low = source(p, i)
+    dst_high, dst_low = target(p, i)
+    src_listens = known_bits(table.endpoints, src_high, src_low, sport) & LISTENER
+    dst_listens = known_bits(table.endpoints, dst_high, dst_low, dport) & LISTENER
     if src_listens != dst_listens:
         return dst_listens != 0
     if (sport < EPHEMERAL) != (dport < EPHEMERAL):

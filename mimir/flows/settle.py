@@ -193,7 +193,7 @@ def reclaim(table: Table, timeout_ns: Int, oldest_ns: Int) -> Int:
             c.in_use = 0
             freed += 1
     for at in range(len(table.slots)):
-        table.slots[at] = -1
+        table.slots[at] = 0
     rebuild(table)
     table.meta[CONNECTIONS] -= freed
     return freed

@@ -20,22 +20,25 @@ RULE_NAMES = ("", "interface", "service_address", "node_port", "masquerade", "no
 PROOF_INTERFACE, PROOF_ENTITIES, PROOF_NUMBERS, PROOF_MARKS = range(4)
 PROOF_NAMES = ("interface_index", "entities", "sequence_numbers", "datagram_marks")
 #: indices of `Table.meta`
-WATERMARK_NS, CONNECTIONS, ROWS, ADDRESSES, FREE, SERIAL, LISTENERS, EVICTED_EARLY, LATE = range(9)
+WATERMARK_NS, CONNECTIONS, ROWS, ADDRESSES, FREE, SERIAL, LISTENERS, EVICTED_EARLY, META = range(9)
 
+#: two cache lines: what every packet needs, then what opening, joining and settling need
 CONNECTION = np.dtype(
     [
-        ("a_high", "u8"), ("a_low", "u8"), ("b_high", "u8"), ("b_low", "u8"),  # the lower and the higher endpoint
-        ("first_ns", "i8"), ("last_ns", "i8"), ("born_ns", "i8"),  # born: watermark when it was created
-        ("serial", "i8"), ("spot", "i8"),  # spot: interface and direction of its first packet
+        ("a_high", "u8"), ("a_low", "u8"), ("b_high", "u8"), ("b_low", "u8"),  # a sent the first packet
+        ("last_ns", "i8"),
         ("token", "u4"),  # TCP: client sequence number; UDP: length and IP identification of the first packet
-        ("peer", "u4"),  # TCP: server sequence number, known when PEER_SEEN
         ("recent", "u4"),  # UDP: the same of the client's newest packet
-        ("row", "i4"), ("client", "i4"), ("server", "i4"),  # pending row; numbers of addresses
-        ("leg", "i4"), ("next_client", "i4"), ("next_token", "i4"),
+        ("row", "i4"),  # pending row
         ("tunnel", "i4"),  # number of the overlay tunnel × 2, + 1 if its packet came from the server; -1: seen bare only
         ("a_port", "u2"), ("b_port", "u2"),
-        ("proto", "u1"), ("client_is_b", "u1"), ("state", "u1"), ("rule", "u1"), ("proof", "u1"), ("payload_from", "u1"),
-        ("mediated", "u1"), ("client_kind", "u1"), ("server_kind", "u1"), ("in_use", "u1"),
+        ("proto", "u1"), ("client_is_b", "u1"), ("state", "u1"), ("payload_from", "u1"),
+        ("first_ns", "i8"), ("born_ns", "i8"),  # born: watermark when it was created
+        ("serial", "i8"), ("spot", "i8"),  # spot: interface and direction of its first packet
+        ("peer", "u4"),  # TCP: server sequence number, known when PEER_SEEN
+        ("client", "i4"), ("server", "i4"),  # numbers of addresses
+        ("leg", "i4"), ("next_client", "i4"), ("next_token", "i4"),
+        ("rule", "u1"), ("proof", "u1"), ("mediated", "u1"), ("client_kind", "u1"), ("server_kind", "u1"), ("in_use", "u1"),
     ],
     align=True,
 )  # fmt: skip
@@ -56,47 +59,65 @@ ROW = np.dtype(
 ADDRESS = np.dtype([("high", "u8"), ("low", "u8")])
 ENDPOINT = np.dtype([("high", "u8"), ("low", "u8"), ("port", "i4"), ("bits", "i4")], align=True)
 CHAIN_HEADS = 1 << 16
+LINE_BYTES = 64
+#: packets whose state is fetched together, so that waiting for memory overlaps
+AHEAD = 32
 LEAST_ENDPOINTS = 1 << 17
 COPY_PACKETS, COPY_BYTES = 0, 1
 
 
 class Table(NamedTuple):
-    """Everything the kernels read and write. Hash tables use open addressing; -1 is an empty slot."""
+    """Everything the kernels read and write. Hash tables use open addressing; an empty slot is 0 (`slots`) or -1."""
 
     connections: Records
     sides: Records  #: two a connection
-    slots: NDArray[np.int32]
+    slots: NDArray[np.uint64]  #: upper half of the hash, then the number of the connection plus one
     free: NDArray[np.int32]  #: stack of unused connections
     rows: Records
     addresses: Records
     address_slots: NDArray[np.int32]
     endpoints: Records  #: what is known of endpoints, hashed; bits 0 is an empty slot
-    by_client: NDArray[np.int32]  #: newest connection of a client endpoint, by hash
-    by_token: NDArray[np.int32]
+    by_client: NDArray[np.int64]  #: newest connection of a client endpoint, by hash (see mimir.flows.legs.head)
+    by_token: NDArray[np.int64]
     copies: NDArray[np.int64]  #: (rules, 2): packets and IP bytes removed
     proofs: NDArray[np.int64]  #: (proofs, 2): the same, by what showed it
     meta: NDArray[np.int64]
+    hashes: NDArray[np.uint64]  #: of the next packets, see mimir.flows.follow.look_ahead
+    numbers: NDArray[np.int64]  #: their connections, as far as known; -1
 
 
-def new_table(connections: int, rows: int, addresses: int, known_endpoints: int) -> Table:
-    """An empty table with room for four times the known endpoints; the other sizes are powers of two."""
-    meta = np.zeros(9, np.int64)
+def new_table(connections: int, rows: int, addresses: int, known_endpoints: int, most: int = 0) -> Table:
+    """An empty table with room for four times the known endpoints; the other sizes are powers of two.
+
+    Connections can grow to `most` in place: memory that was never touched costs nothing.
+    """
+    meta = np.zeros(META, np.int64)
     meta[WATERMARK_NS], meta[FREE] = -(2**62), connections
+    most = max(most, connections)
     return Table(
-        connections=np.zeros(connections, CONNECTION),
-        sides=np.zeros(2 * connections, SIDE),
-        slots=np.full(2 * connections, -1, np.int32),
+        connections=in_lines(most, CONNECTION)[:connections],
+        sides=in_lines(2 * most, SIDE)[: 2 * connections],
+        slots=np.zeros(2 * connections, np.uint64),
         free=np.arange(connections, dtype=np.int32)[::-1].copy(),
         rows=np.zeros(rows, ROW),
         addresses=np.zeros(addresses, ADDRESS),
         address_slots=np.full(2 * addresses, -1, np.int32),
         endpoints=np.zeros(max(LEAST_ENDPOINTS, 1 << (4 * known_endpoints).bit_length()), ENDPOINT),
-        by_client=np.full(CHAIN_HEADS, -1, np.int32),
-        by_token=np.full(CHAIN_HEADS, -1, np.int32),
+        by_client=np.zeros(2 * CHAIN_HEADS, np.int64),
+        by_token=np.zeros(2 * CHAIN_HEADS, np.int64),
         copies=np.zeros((len(RULE_NAMES), 2), np.int64),
         proofs=np.zeros((len(PROOF_NAMES), 2), np.int64),
         meta=meta,
+        hashes=np.zeros(AHEAD, np.uint64),
+        numbers=np.zeros(AHEAD, np.int64),
     )
+
+
+def in_lines(count: int, dtype: np.dtype[np.void]) -> Records:
+    """Zeroed records that begin at a cache line, so that those of 32, 64 and 128 bytes never straddle one."""
+    raw = np.zeros(count * dtype.itemsize + LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % LINE_BYTES
+    return raw[start : start + count * dtype.itemsize].view(dtype)
 
 
 def grow_rows(table: Table) -> Table:
@@ -106,18 +127,24 @@ def grow_rows(table: Table) -> Table:
     return table._replace(rows=rows)
 
 
-def grow_connections(table: Table) -> Table:
-    """Twice the room for connections; the caller rebuilds the slots."""
+def grow_connections(table: Table, most: int) -> Table:
+    """Twice the room for connections, at most `most`; the caller rebuilds the slots."""
     old = len(table.connections)
-    connections, sides = np.zeros(2 * old, CONNECTION), np.zeros(4 * old, SIDE)
-    connections[:old], sides[: 2 * old] = table.connections, table.sides
+    new = min(2 * old, most)
     left = int(table.meta[FREE])
-    free = np.empty(2 * old, np.int32)
+    free = np.empty(new, np.int32)
     free[:left] = table.free[:left]
-    free[left : left + old] = np.arange(2 * old - 1, old - 1, -1)
-    table.meta[FREE] = left + old
-    slots = np.full(4 * old, -1, np.int32)
-    return table._replace(connections=connections, sides=sides, slots=slots, free=free)
+    free[left : left + new - old] = np.arange(new - 1, old - 1, -1)
+    table.meta[FREE] = left + new - old
+    connections, sides = _longer(table.connections, new), _longer(table.sides, 2 * new)
+    return table._replace(connections=connections, sides=sides, slots=np.zeros(2 * new, np.uint64), free=free)
+
+
+def _longer(records: Records, count: int) -> Records:
+    """The same records with more behind them, in the memory that `in_lines` reserved."""
+    raw = records.base
+    start = records.ctypes.data - raw.ctypes.data
+    return raw[start : start + count * records.dtype.itemsize].view(records.dtype)
 
 
 def grow_addresses(table: Table) -> Table:

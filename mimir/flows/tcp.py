@@ -6,7 +6,7 @@ import numpy as np
 
 from mimir.capture.batch import ACK, FIN, RST, SYN, TCP
 from mimir.flows.hashing import learn
-from mimir.flows.packets import Packets
+from mimir.flows.packets import Packets, source
 from mimir.flows.table import ANSWERED, FIN_A, FIN_B, LISTENER, RESET, SYN_SEEN, Table
 from mimir.jit import Flag, Int, Record, inlined
 
@@ -34,7 +34,8 @@ def update_state(table: Table, p: Packets, i: Int, c: Record, flags: Int, from_b
     if flags & SYN:
         c.state |= SYN_SEEN
         if flags & ACK:
-            learn(table, p.src[i, 0], p.src[i, 1], np.int64(p.sport[i]), LISTENER)
+            high, low = source(p, i)
+            learn(table, high, low, np.int64(p.sport[i]), LISTENER)
     if flags & RST:
         c.state |= RESET
     if flags & FIN:
