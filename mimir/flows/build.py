@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mimir.capture.ahead import read_ahead
+from mimir.capture.batch import PacketBatch
 from mimir.capture.counts import CaptureCounts
 from mimir.capture.nodes import NodeCaptures
 from mimir.capture.reader import open_capture
 from mimir.errors import MimirError
 from mimir.flows.connections import ConnectionTracker
 from mimir.flows.identity import Identity, load_identity
+from mimir.flows.packets import Packets, columns
 from mimir.flows.write import write_edges
 
 #: batches decoded in advance: 5 MB each
@@ -60,8 +62,8 @@ def build_edges(
     """Read captures once and write edges of all window lengths (seconds, whole) and both views to `out`.
 
     A folder with one subfolder per node is one capture (see `mimir.capture.nodes`). `entities` is entities.jsonl, a table of addresses, or None (addresses become nodes). Packets at most `reorder_ns` late
-    are put in time order first. With two `workers` or more, packets are decoded on a thread of their own, ahead of
-    the connections; more than two change nothing, and no number changes a result. Raises CaptureError for a file that
+    are put in time order first. With two `workers` or more, packets are decoded and their connections hashed on a thread of their own,
+    ahead of the tracker; more than two change nothing, and no number changes a result. Raises CaptureError for a file that
     is no capture and MimirError for entities that cannot be understood.
     """
     if not windows_s or min(windows_s) < 1:
@@ -69,7 +71,8 @@ def build_edges(
     identity = entities if isinstance(entities, Identity) else _load(entities)
     tracker = ConnectionTracker(identity, math.gcd(*windows_s), timeout_s)
     capture = open_capture(captures, reorder_ns=reorder_ns)
-    with closing(read_ahead(capture, BATCHES_AHEAD) if workers > 1 else iter(capture)) as batches:
+    made = _columns(capture)
+    with closing(read_ahead(made, BATCHES_AHEAD) if workers > 1 else made) as batches:
         for batch in batches:
             tracker.add(batch)
     rows = write_edges(tracker.finish(), windows_s, recording, out)
@@ -78,6 +81,17 @@ def build_edges(
     return EdgeReport(
         recording, rows, capture.counts, tracker.copies(), tracker.proofs(), tracker.evicted_early(), nodes
     )
+
+
+def _columns(capture: Iterable[PacketBatch]) -> Generator[Packets, None, None]:
+    """What the tracker reads, made where packets are decoded."""
+    batches = iter(capture)
+    try:
+        for batch in batches:
+            yield columns(batch)
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()
 
 
 def _load(entities: Path | None) -> Identity:

@@ -52,9 +52,9 @@ class ConnectionTracker:
             bits = sum(ROLE_BITS[role] for role in roles)
             learn(self._table, np.uint64(address[0]), np.uint64(address[1]), port, bits)
 
-    def add(self, batch: PacketBatch) -> None:
-        """Account for all packets of a batch."""
-        columns, at = packets.columns(batch), 0
+    def add(self, batch: PacketBatch | packets.Packets) -> None:
+        """Account for all packets of a batch, or of the columns that were made of one."""
+        columns, at = packets.columns(batch) if isinstance(batch, PacketBatch) else batch, 0
         while True:
             why, at = follow.follow(self._table, columns, at, self.base_s * NS_PER_S, self._timeout_ns)
             if why == follow.DONE:

@@ -42,9 +42,9 @@ DONE, CONNECTIONS_FULL, ROWS_FULL, ADDRESSES_FULL = range(4)
 
 
 @inlined
-def find(table: Table, key: U64, p: Packets, i: Int) -> tuple[U64, bool]:
-    """Slot of the connection of packet `i` with the hash `key`, or the empty slot where it belongs; is `b` the sender?"""
-    slots = table.slots
+def find(table: Table, p: Packets, i: Int) -> tuple[U64, bool]:
+    """Slot of the connection of packet `i`, or the empty slot where it belongs; is `b` the sender?"""
+    slots, key = table.slots, p.key[i]
     mask = np.uint64(len(slots) - 1)
     at, from_b = key & mask, False
     src_high, src_low = source(p, i)
@@ -90,14 +90,14 @@ def rebuild(table: Table) -> None:
 
 
 @inlined
-def open_connection(table: Table, p: Packets, i: Int, key: U64, slot: U64) -> Int:
+def open_connection(table: Table, p: Packets, i: Int, slot: U64) -> Int:
     """Take an unused connection for packet `i` and link it to its other leg. Returns its number."""
     meta = table.meta
     meta[FREE] -= 1
     k = np.int64(table.free[meta[FREE]])
     meta[CONNECTIONS] += 1
     meta[SERIAL] += 1
-    table.slots[slot] = entry_of(key, k)
+    table.slots[slot] = entry_of(p.key[i], k)
     c = table.connections[k]
     src_high, src_low = source(p, i)
     dst_high, dst_low = target(p, i)
@@ -214,22 +214,19 @@ def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: b
 
 @inlined
 def look_ahead(table: Table, p: Packets, start: Int, stop: Int) -> None:
-    """Hash packets up to `stop` and ask for the memory that they will need. No result depends on it."""
+    """Ask for the memory that packets up to `stop` will need. No result depends on it."""
     slots, mask = table.slots, np.uint64(len(table.slots) - 1)
     for at in range(start, stop):
-        i, j = np.uint64(at), np.uint64(at - start)
-        src_high, src_low = source(p, i)
-        dst_high, dst_low = target(p, i)
-        key = hash_ends(half_hash(src_high, src_low, p.sport[i]), half_hash(dst_high, dst_low, p.dport[i]), p.proto[i])
-        table.hashes[j] = key
-        prefetch(slots, np.int64(key & mask))
+        i = np.uint64(at)
+        prefetch(slots, np.int64(p.key[i] & mask))
         if p.proto[i] == TCP and p.tcp_flags[i] & (SYN | ACK) == SYN:
-            prefetch(table.by_client, chain(src_high, src_low, np.int64(p.sport[i]), TCP))
+            high, low = source(p, i)
+            prefetch(table.by_client, chain(high, low, np.int64(p.sport[i]), TCP))
             prefetch(table.by_token, token_chain(p.tcp_seq[i]))
     for at in range(start, stop):
-        j = np.uint64(at - start)
-        entry = slots[table.hashes[j] & mask]
-        known = entry != 0 and (entry ^ table.hashes[j]) >> np.uint64(32) == 0
+        i, j = np.uint64(at), np.uint64(at - start)
+        entry = slots[p.key[i] & mask]
+        known = entry != 0 and (entry ^ p.key[i]) >> np.uint64(32) == 0
         table.numbers[j] = np.int64(number_in(entry)) if known else -1
         if known:
             prefetch(table.connections, table.numbers[j])
@@ -262,9 +259,9 @@ def follow(table: Table, p: Packets, start: Int, base_ns: Int, timeout_ns: Int) 
                 window_ns = window * base_ns
             meta[WATERMARK_NS] = max(meta[WATERMARK_NS], ts)
             now = max(ts, meta[WATERMARK_NS] - REORDER_NS)
-            key = table.hashes[np.uint64(at - first)]
-            slot, from_b = find(table, key, p, i)
-            opened, k = False, -1
+            slot, from_b = find(table, p, i)
+            opened = False
+            k: Int = -1
             if table.slots[slot] != 0:
                 k = np.int64(number_in(table.slots[slot]))
                 c = table.connections[k]
@@ -272,7 +269,7 @@ def follow(table: Table, p: Packets, start: Int, base_ns: Int, timeout_ns: Int) 
                     c.state |= DEAD
                     k = -1
             if k < 0:
-                k, opened, from_b = open_connection(table, p, i, key, slot), True, False
+                k, opened, from_b = open_connection(table, p, i, slot), True, False
             add_packet(table, p, i, k, from_b, opened, window, now)
         first = stop
     return DONE, len(p.ts_ns)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.batch import ACK, ICMP, ICMP6, RST, SYN, TCP, PacketBatch
-from mimir.flows.hashing import known_bits
+from mimir.flows.hashing import half_hash, hash_ends, known_bits
 from mimir.flows.table import LISTENER, SYN_SEEN, Table
-from mimir.jit import U64, Flag, Int, Record, inlined
+from mimir.jit import U64, Flag, Int, Record, inlined, kernel
 
 #: ports from here on are picked by the kernel for clients (net.ipv4.ip_local_port_range)
 EPHEMERAL = 32_768
@@ -41,11 +41,26 @@ class Packets(NamedTuple):
     dns_offset: NDArray[np.int64]
     dns_bytes: NDArray[np.uint16]
     data: NDArray[np.uint8]
+    key: NDArray[np.uint64]  #: hash of the connection that the packet belongs to
 
 
 def columns(batch: PacketBatch) -> Packets:
-    """Contiguous columns, so that one machine code serves every source."""
-    return Packets(*(np.ascontiguousarray(getattr(batch, name)).reshape(-1) for name in Packets._fields))
+    """Contiguous columns, so that one machine code serves every source, and the hash of each packet's connection."""
+    given = [np.ascontiguousarray(getattr(batch, name)).reshape(-1) for name in Packets._fields[:-1]]
+    out = Packets(*given, np.empty(len(batch), np.uint64))
+    hash_connections(out)
+    return out
+
+
+@kernel
+def hash_connections(p: Packets) -> None:
+    """Fill the column `key`."""
+    for at in range(len(p.ts_ns)):
+        i = np.uint64(at)  # a signed index could count from the end: a test for every column
+        src_high, src_low = source(p, i)
+        dst_high, dst_low = target(p, i)
+        one, other = half_hash(src_high, src_low, p.sport[i]), half_hash(dst_high, dst_low, p.dport[i])
+        p.key[i] = hash_ends(one, other, p.proto[i])
 
 
 @inlined

@@ -82,8 +82,9 @@ class Table(NamedTuple):
     copies: NDArray[np.int64]  #: (rules, 2): packets and IP bytes removed
     proofs: NDArray[np.int64]  #: (proofs, 2): the same, by what showed it
     meta: NDArray[np.int64]
-    hashes: NDArray[np.uint64]  #: of the next packets, see mimir.flows.follow.look_ahead
-    numbers: NDArray[np.int64]  #: their connections, as far as known; -1
+    numbers: NDArray[
+        np.int64
+    ]  #: connections of the next packets as far as known, or -1 (mimir.flows.follow.look_ahead)
 
 
 def new_table(connections: int, rows: int, addresses: int, known_endpoints: int, most: int = 0) -> Table:
@@ -108,7 +109,6 @@ def new_table(connections: int, rows: int, addresses: int, known_endpoints: int,
         copies=np.zeros((len(RULE_NAMES), 2), np.int64),
         proofs=np.zeros((len(PROOF_NAMES), 2), np.int64),
         meta=meta,
-        hashes=np.zeros(AHEAD, np.uint64),
         numbers=np.zeros(AHEAD, np.int64),
     )
 
