@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
 
-from mimir.errors import RequirementError
+from mimir.errors import Problem, RequirementError
 
 T = TypeVar("T")
 R = TypeVar("R")
 ENGINES = ("joblib", "dask")
+INSTALL = "pip install 'mimir[dask]' (in a checkout: .venv/bin/pip install -e '.[dask]'), or take joblib"
 
 
 class Engine(Protocol):
@@ -43,7 +45,7 @@ class DaskEngine:
         try:
             import distributed
         except ImportError as error:
-            raise RequirementError("the engine dask needs Dask: pip install 'mimir[dask]', or take joblib") from error
+            raise RequirementError(f"the engine dask needs Dask: {INSTALL}") from error
         self._distributed: Any = distributed
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -59,6 +61,13 @@ class DaskEngine:
     def _with(self, function: Callable[[T], R], items: Sequence[T], cluster: Any) -> list[R]:
         with self._distributed.Client(cluster) as client:
             return list(client.gather(client.map(function, items, pure=False)))
+
+
+def engine_problems(name: str) -> list[Problem]:
+    """What keeps an engine from working here: a package that is not installed. Empty when all is there."""
+    if name != "dask" or find_spec("distributed"):
+        return []
+    return [Problem("capture.engine", "is dask, and Dask is not installed", "none, joblib", INSTALL)]
 
 
 def create_engine(name: str, workers: int, scheduler: str | None = None) -> Engine:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mimir.engine import Engine, JoblibEngine, create_engine
+from mimir.engine import Engine, JoblibEngine, create_engine, engine_problems
 from mimir.errors import RequirementError
 
 
@@ -49,3 +49,10 @@ def test_without_dask_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(ValueError, match="allowed: joblib, dask"):
         create_engine("spark", 2)
+
+
+def test_a_run_with_dask_is_refused_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mimir.engine.find_spec", lambda name: None)
+    (problem,) = engine_problems("dask")
+    assert "pip install 'mimir[dask]'" in str(problem)
+    assert engine_problems("joblib") == engine_problems("none") == []

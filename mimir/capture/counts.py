@@ -86,10 +86,11 @@ class CaptureCounts:
         """Counts of several captures together."""
         out = cls()
         for part in parts:
-            out._include(part)
+            out.include(part)
         return out
 
-    def _include(self, part: CaptureCounts) -> None:
+    def include(self, part: CaptureCounts) -> None:
+        """Add the counts of another part."""
         for name in (
             "files", "packets", "rows", "bytes", "row_bytes", "captured_bytes", "truncated", "without_time",
             "out_of_order", "unfinished_bytes", "fragments",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 
 from mimir.capture import decode
@@ -11,8 +11,9 @@ from mimir.capture.counts import CaptureCounts
 from mimir.capture.file_reader import FileReader
 from mimir.capture.growth import Growth
 from mimir.capture.nodes import NodeCaptures, merged_rows, node_folders
-from mimir.capture.reorder import in_time_order
+from mimir.capture.reorder import in_time_order, pieces
 from mimir.capture.sources import STANDARD_INPUT, expand
+from mimir.capture.spool import Spool
 from mimir.capture.tunnels import new_tunnels
 from mimir.errors import CaptureError
 from mimir.jit import Records
@@ -33,12 +34,13 @@ class Capture:
         growth: Callable[[], Growth] | None = None,
         reorder_ns: int = 0,
         tunnels: Records | None = None,
+        spools: Mapping[Path, Spool] | None = None,
     ):
         self.paths, self.overlays, self._growth, self._reorder_ns = paths, overlays, growth, reorder_ns
         self.counts = CaptureCounts()
         self._shared = tunnels  #: with the captures of other nodes
         self.tunnels = new_tunnels() if tunnels is None else tunnels  #: what `PacketBatch.tunnel` numbers
-        self._block_bytes, self._batch_rows = block_bytes, batch_rows
+        self._block_bytes, self._batch_rows, self._spools = block_bytes, batch_rows, spools or {}
 
     def __iter__(self) -> Generator[PacketBatch, None, None]:
         """Batches in the order of the files. Raises CaptureError for a file that is no capture at all."""
@@ -49,6 +51,12 @@ class Capture:
         self.counts = CaptureCounts()
         self.tunnels = new_tunnels() if self._shared is None else self._shared
         for path in self.paths:
+            spool = self._spools.get(path)
+            if spool and spool.fits_behind(self.counts):
+                self.counts.include(spool.counts)
+                for batch in spool.batches():
+                    yield from pieces(batch, self._batch_rows)
+                continue
             growth = self._growth() if self._growth and path == self.paths[-1] else None
             reader = FileReader(path, self.counts, self._block_bytes, self._batch_rows, self.overlays, growth,
                                 self.tunnels)  # fmt: skip
@@ -68,6 +76,7 @@ def open_capture(
     reorder_ns: int = 0,
     block_bytes: int = BLOCK_BYTES,
     batch_rows: int = BATCH_ROWS,
+    spools: Mapping[Path, Spool] | None = None,
 ) -> Capture | NodeCaptures:
     """Open a capture file, a folder or glob of rotated files, or several of these (pcap, pcapng, .gz and .zst).
 
@@ -78,7 +87,8 @@ def open_capture(
     With `reorder_ns`, rows at most that much late are put in time order (see `mimir.capture.reorder`).
     A folder that holds no capture but a subfolder with captures per node is merged by time (see `mimir.capture.nodes`).
     Several files are read in the order of their first packets. `block_bytes` is read at a time, and a batch has at
-    most `batch_rows` rows; neither changes what comes out. Raises CaptureError when there is no file, or when a file
+    most `batch_rows` rows; neither changes what comes out. `spools` are files that were decoded already (see
+    `mimir.capture.spool`). Raises CaptureError when there is no file, or when a file
     is no capture; damage inside a capture is reported in `counts` instead. ValueError for sizes below 1.
     """
     if block_bytes < 1 or batch_rows < 1:
@@ -93,12 +103,12 @@ def open_capture(
         rows = merged_rows(batch_rows, len(nodes))
         tunnels = new_tunnels()
         parts = {
-            name: Capture(_in_order(expand(folder)), block_bytes, rows, overlays, tunnels=tunnels)
+            name: Capture(_in_order(expand(folder)), block_bytes, rows, overlays, tunnels=tunnels, spools=spools)
             for name, folder in nodes.items()
         }
         return NodeCaptures(parts, batch_rows, reorder_ns, tunnels)
     growth = (lambda: Growth(stop, timeout_s)) if follow else None
-    return Capture(_in_order(expand(source)), block_bytes, batch_rows, overlays, growth, reorder_ns)
+    return Capture(_in_order(expand(source)), block_bytes, batch_rows, overlays, growth, reorder_ns, spools=spools)
 
 
 def _in_order(paths: list[Path]) -> list[Path]:

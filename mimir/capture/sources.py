@@ -105,6 +105,15 @@ class Source:
         self._raw.close()
 
 
+def is_compressed(path: Path) -> bool:
+    """Does a file begin as gzip or Zstandard do? False for standard input and other pipes."""
+    if path == STANDARD_INPUT or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(4)
+    return head[:2] == GZIP_MAGIC or head == ZSTD_MAGIC
+
+
 def natural(path: Path) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which x2.pcap stands before x10.pcap."""
     parts = re.findall(r"\d+|\D+", str(path))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from mimir.capture.ahead import read_ahead
 from mimir.capture.batch import PacketBatch
 from mimir.capture.counts import CaptureCounts
 from mimir.capture.nodes import NodeCaptures
-from mimir.capture.reader import open_capture
+from mimir.capture.reader import Capture, open_capture
+from mimir.capture.spool import decode_elsewhere
+from mimir.engine import Engine
 from mimir.errors import MimirError
 from mimir.flows.connections import ConnectionTracker
 from mimir.flows.identity import Identity, load_identity
@@ -58,29 +61,46 @@ def build_edges(
     out: Path,
     reorder_ns: int = 0,
     workers: int = 1,
+    engine: Engine | None = None,
 ) -> EdgeReport:
     """Read captures once and write edges of all window lengths (seconds, whole) and both views to `out`.
 
     A folder with one subfolder per node is one capture (see `mimir.capture.nodes`). `entities` is entities.jsonl, a table of addresses, or None (addresses become nodes). Packets at most `reorder_ns` late
     are put in time order first. With two `workers` or more, packets are decoded and their connections hashed on a thread of their own,
-    ahead of the tracker; more than two change nothing, and no number changes a result. Raises CaptureError for a file that
+    ahead of the tracker; more than two change nothing. With an `engine`, its
+    workers decode compressed files side by side (see `mimir.capture.spool`). Neither changes a result. Raises CaptureError for a file that
     is no capture and MimirError for entities that cannot be understood.
     """
     if not windows_s or min(windows_s) < 1:
         raise MimirError(f"window lengths must be whole seconds >= 1 (got {list(windows_s)})")
     identity = entities if isinstance(entities, Identity) else _load(entities)
     tracker = ConnectionTracker(identity, math.gcd(*windows_s), timeout_s)
-    capture = open_capture(captures, reorder_ns=reorder_ns)
-    made = _columns(capture)
-    with closing(read_ahead(made, BATCHES_AHEAD) if workers > 1 else made) as batches:
-        for batch in batches:
-            tracker.add(batch)
+    with _opened(captures, reorder_ns, engine, out) as capture:
+        made = _columns(capture)
+        with closing(read_ahead(made, BATCHES_AHEAD) if workers > 1 else made) as batches:
+            for batch in batches:
+                tracker.add(batch)
     rows = write_edges(tracker.finish(), windows_s, recording, out)
     by_node = capture.by_node if isinstance(capture, NodeCaptures) else {}
     nodes = {name: {"packets": c.packets, "rows": c.rows, "bytes": c.bytes} for name, c in by_node.items()}
     return EdgeReport(
         recording, rows, capture.counts, tracker.copies(), tracker.proofs(), tracker.evicted_early(), nodes
     )
+
+
+@contextmanager
+def _opened(
+    captures: Sequence[Path], reorder_ns: int, engine: Engine | None, out: Path
+) -> Generator[Capture | NodeCaptures, None, None]:
+    """The captures, compressed ones decoded by the engine's workers into files beside `out` that go in the end."""
+    capture = open_capture(captures, reorder_ns=reorder_ns)
+    if engine is None or len(capture.paths) < 2:
+        yield capture
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        spools = decode_elsewhere(capture.paths, Path(folder), engine)
+        yield open_capture(captures, reorder_ns=reorder_ns, spools=spools) if spools else capture
 
 
 def _columns(capture: Iterable[PacketBatch]) -> Generator[Packets, None, None]:

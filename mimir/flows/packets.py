@@ -47,7 +47,7 @@ class Packets(NamedTuple):
 def columns(batch: PacketBatch) -> Packets:
     """Contiguous columns, so that one machine code serves every source, and the hash of each packet's connection."""
     given = [np.ascontiguousarray(getattr(batch, name)).reshape(-1) for name in Packets._fields[:-1]]
-    out = Packets(*given, np.empty(len(batch), np.uint64))
+    out = Packets._make([*given, np.empty(len(batch), np.uint64)])
     hash_connections(out)
     return out
 

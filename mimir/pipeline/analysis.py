@@ -36,11 +36,15 @@ def edges_of(spec: Spec, recording: Path, folder: Path, workers: int = 1) -> dic
     if captures and captures[0].is_file() and flow_format(captures[0]):
         write_json(folder / "capture.json", _edges_of_flows(spec, captures, entities, folder))
         return {}
+    from mimir.engine import create_engine
     from mimir.flows.build import build_edges
 
     how = spec.capture
     late_ns = round(how.reorder_ms * 1e6)
-    report = build_edges(captures, entities, how.windows_s, "", how.connection_timeout_s, edges, late_ns, workers)
+    alone = how.engine == "none" or (how.engine == "joblib" and workers < 2)
+    engine = None if alone else create_engine(how.engine, max(workers, spec.workers))
+    timeout_s = how.connection_timeout_s
+    report = build_edges(captures, entities, how.windows_s, "", timeout_s, edges, late_ns, workers, engine)
     write_json(folder / "capture.json", report.to_json())
     return {}
 

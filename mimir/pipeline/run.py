@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimir.cluster.base import RecordingOrder
 from mimir.cluster.registry import create_cluster
+from mimir.engine import engine_problems
 from mimir.errors import EXIT_DONE, EXIT_EXPECTATION, EXIT_FAILED, ExpectationError, MimirError, SpecError
 from mimir.files import read_json, to_json, write_json, write_text
 from mimir.pipeline import analysis, tracked
@@ -38,6 +39,7 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
     """
     problems = [*validate(spec), *create_cluster(spec).problems(), *analysis.expectation_problems(spec)]
     problems += [*blind_detector(spec), *detector_problems(spec), *field_problems(spec)]
+    problems += engine_problems(spec.capture.engine)
     if problems:
         raise SpecError(problems)
     path = run_path(spec, plain)

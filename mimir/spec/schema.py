@@ -35,6 +35,7 @@ class CaptureSpec:
     windows_s: list[int]
     connection_timeout_s: float
     reorder_ms: float
+    engine: Literal["none", "joblib", "dask"]
     keep: bool
     flows: bool
     flow_active_timeout_s: int

@@ -10,6 +10,8 @@ from mimir.files import to_json
 SCHEMA_VERSION = 1
 #: keys that say how, not what: they never change a result
 NOT_IDENTITY = ("tracking", "hydra", "paths", "verbosity", "workers", "reuse", "dry_run")
+#: the same inside `capture`
+NOT_IDENTITY_OF_CAPTURE = ("engine",)
 
 
 def digest(value: Any) -> str:
@@ -20,4 +22,7 @@ def digest(value: Any) -> str:
 def signature(plain: dict[str, Any]) -> str:
     """Eight hex digits that name a spec (see docs/adr/0002)."""
     identity = {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
+    if "capture" in identity:
+        how = identity["capture"].items()
+        identity["capture"] = {key: value for key, value in how if key not in NOT_IDENTITY_OF_CAPTURE}
     return digest({"schema": SCHEMA_VERSION, "spec": identity})[:8]

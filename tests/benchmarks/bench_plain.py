@@ -29,8 +29,9 @@ def add_packets(known: table.Table, p: packets.Packets, e: settle.Edges, start: 
     for i in range(start, len(p.ts_ns)):
         if e.size[0] == len(e.client):
             return i
-        source = address_number(known, p.src[i, 0], p.src[i, 1])
-        target = address_number(known, p.dst[i, 0], p.dst[i, 1])
+        src_high, src_low = packets.source(p, i)
+        dst_high, dst_low = packets.target(p, i)
+        source, target = address_number(known, src_high, src_low), address_number(known, dst_high, dst_low)
         service = (min(np.int64(p.sport[i]), np.int64(p.dport[i])) << 8) | np.int64(p.proto[i])
         window = p.ts_ns[i] // 1_000_000_000
         slot = settle.edge_slot(e, source, target, service, window)

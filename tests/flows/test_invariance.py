@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimir.capture import open_capture
+from mimir.engine import JoblibEngine
 from mimir.files import write_jsonl
 from mimir.flows import build_edges
 from mimir.flows.build import EdgeReport
@@ -25,7 +27,7 @@ from tests.flows.test_edges_file import traffic
 SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def edges(folder: Path, captures: list[Path], **options: int) -> tuple[bytes, EdgeReport]:
+def edges(folder: Path, captures: list[Path], **options: Any) -> tuple[bytes, EdgeReport]:
     log, out = folder / "entities.jsonl", folder / "edges.parquet"
     write_jsonl(log, ENTITIES)
     report = build_edges(captures, log, [1, 10, 60], "test", 20, out, **options)
@@ -44,10 +46,11 @@ def in_time_order(seed: int) -> list[s.Frame]:
 
 
 @SETTINGS
-@given(st.integers(0, 10**6), st.lists(st.floats(0, 1), max_size=5), st.integers(1, 4), st.booleans())
+@given(st.integers(0, 10**6), st.lists(st.floats(0, 1), max_size=5), st.integers(1, 4), st.sampled_from([0, 1, 2]))
 def test_any_cut_into_files_and_any_workers(
-    tmp_path: Path, seed: int, cuts: list[float], workers: int, packed: bool
+    tmp_path: Path, seed: int, cuts: list[float], workers: int, packed: int
 ) -> None:
+    """`packed`: none, every other or all of the files are compressed; an engine decodes them elsewhere."""
     frames = in_time_order(seed)
     whole = s.save(tmp_path / "whole.pcap", s.pcap(frames, s.SLL2))
     wanted, report = edges(tmp_path, [whole])
@@ -55,11 +58,13 @@ def test_any_cut_into_files_and_any_workers(
     places = [0, *sorted(round(c * len(frames)) for c in cuts), len(frames)]
     for number, (a, b) in enumerate(pairwise(places)):
         content = s.pcap(frames[a:b], s.SLL2)
-        name = f"x{number}.pcap" + (".gz" if packed and number % 2 else "")
+        name = f"x{number}.pcap" + (".gz" if packed == 2 or (packed and number % 2) else "")
         s.save(folder / name, gzip.compress(content, 1) if name.endswith(".gz") else content)
     found, parts = edges(tmp_path, [folder], workers=workers, reorder_ns=0)
-    assert found == wanted
+    elsewhere, again = edges(tmp_path, [folder], workers=workers, engine=JoblibEngine(1))
+    assert found == elsewhere == wanted
     assert parts.copies == report.copies
+    assert again.to_json() == parts.to_json()
     counts = parts.capture.to_json() | {"files": 1}
     skipped = counts.pop("skipped")
     assert {**counts, "skipped": None} == {**report.capture.to_json(), "skipped": None}
