@@ -24,16 +24,19 @@ def main(arguments: list[str] | None = None) -> int:
     from mimir.exfiltration.paths import carriages, directed_paths
 
     try:
-        edges = parse_policy(chosen.policy.read_text(encoding="utf-8")).edges
+        policy = parse_policy(chosen.policy.read_text(encoding="utf-8"))
     except (MimirError, OSError, UnicodeDecodeError) as error:
         print(error, file=sys.stderr)
         return EXIT_SPEC
+    edges = policy.edges
     paths = directed_paths(edges, chosen.store, chosen.max_hops, chosen.direction, chosen.count)
     if not paths:
         print(f"no way from {chosen.store} to the outside within {chosen.max_hops} hops", file=sys.stderr)
         return EXIT_SPEC
     for path in paths:
-        print(f"exfiltration.path=[{','.join(path)}]  # {', '.join(carriages(path, edges))}")
+        how = ", ".join(carriages(path, edges))
+        for address in ("service", "pod")[: 2 if policy.reaches_pods(path) else 1]:
+            print(f"exfiltration.path=[{','.join(path)}] exfiltration.address={address}  # {how}")
     return EXIT_DONE
 
 

@@ -27,6 +27,11 @@ class Policy:
     edges: frozenset[tuple[str, str]]
     by_address: frozenset[tuple[str, str]]
 
+    def reaches_pods(self, path: tuple[str, ...]) -> bool:
+        """May every hop between services go to a pod's own address, and is there one?"""
+        hops = [hop for hop in zip(path, path[1:], strict=False) if OUTSIDE not in hop]
+        return bool(hops) and not any({hop, hop[::-1]} & self.by_address for hop in hops)
+
 
 def parse_policy(text: str) -> Policy:
     """Policy of a text. MimirError names every line that is no sentence.

@@ -122,6 +122,9 @@ def _class(spec: ExfiltrationSpec, path: tuple[str, ...], edges: Edges) -> Itera
     elif spec.channel in BY_DATAGRAMS and not through_resolver and len(path) != 2:
         got = f"[{', '.join(path)}] has relays, which channel {spec.channel} does not use"
         yield Problem("exfiltration.path", got, f"[store, {OUTSIDE}]", set_it(spec))
+    elif spec.channel == "synthetic" and spec.path_class is not PathClass.allowed_chain:
+        got = f"cannot be {spec.path_class} with channel synthetic, which adds to edges that are there"
+        yield Problem("exfiltration.path_class", got, "allowed_chain", set_it(spec))
     elif (spec.path_class is PathClass.allowed_outside) != (spec.channel == "cloud_storage"):
         got = f"does not fit channel {spec.channel} (got {spec.path_class})"
         yield Problem("exfiltration.path_class", got, "allowed_outside with channel cloud_storage", set_it(spec))

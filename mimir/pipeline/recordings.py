@@ -16,12 +16,15 @@ from typing import Any
 
 from mimir.cluster.base import Cluster, RecordingOrder
 from mimir.cluster.baseline import carrying_services
+from mimir.cluster.synthetic import CHANNEL as SYNTHETIC
+from mimir.cluster.synthetic import is_synthetic
 from mimir.errors import RequirementError
 from mimir.pipeline.baseline import baseline_of
 from mimir.pipeline.cache import Result, cached, stage_key
 from mimir.pipeline.clusters import create_cluster
 from mimir.pipeline.fields import dissect_captures, fields_key
 from mimir.pipeline.flow_records import flows_key, flows_of
+from mimir.pipeline.injection import inject, injection_key
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
 from mimir.spec.load import load_identity
@@ -129,6 +132,9 @@ def record_one(
 
         return edges_of(spec, recorded.folder, folder, workers)
 
+    def make_leaks(benign: Path) -> Callable[[Path], dict[str, Any]]:
+        return lambda folder: inject(spec, order, recorded.folder, benign, folder)
+
     def make_flows(folder: Path) -> dict[str, Any]:
         named = edges.folder / "entities.jsonl"  # of a table of addresses
         return flows_of(spec, recorded.folder, named if named.exists() else recorded.folder / named.name, folder)
@@ -149,6 +155,9 @@ def record_one(
     if not all((cache / w / "stage.json").exists() for w in wanted) and not all(c.exists() for c in captures):
         recorded = cached(cache, "record", key, make_recording)  # an earlier run dropped the packets
     edges = cached(cache, "edges", edge_key, make_edges, fresh=fresh)
+    if order.leaking and is_synthetic(spec):
+        key = injection_key(plain, order, edges, recorded)
+        edges = cached(cache, "synthetic", key, make_leaks(edges.folder), fresh=fresh)
     flows = cached(cache, "flows", flow_key, make_flows, fresh=fresh) if flow_key else None
     fields = cached(cache, "fields", field_key, make_fields, fresh=fresh) if field_key else None
     if not keep:
@@ -189,13 +198,18 @@ def record_key(plain: Mapping[str, Any], order: RecordingOrder) -> str:
         "load": load_identity(plain["load"], users, order.name),
         "capture": {k: plain["capture"][k] for k in ("snaplen_bytes", "payload")},
         "order": [order.name, order.start_s, order.duration_s, list(order.entropy)],
-        "exfiltration": plain["exfiltration"] if order.leaking else None,
+        "exfiltration": plain["exfiltration"] if order.leaking and not _benign_capture(plain) else None,
     }
-    if order.baseline is not None:
+    if order.baseline is not None and not _benign_capture(plain):
         part["baseline"] = asdict(order.baseline)
     files = {k: _file_state(v) for k, v in plain["cluster"].items() if isinstance(v, str) and Path(v).exists()}
     recorded = plain["cluster"]["name"] == "recorded"  # files of flow records are read by the flows room
     return stage_key("record", (*RECORD_ROOMS, *FLOW_FILE_ROOMS) if recorded else RECORD_ROOMS, part, files)
+
+
+def _benign_capture(plain: Mapping[str, Any]) -> bool:
+    """Does the leak leave the packets alone? Triggers keep away from incidents, so that then they are not the same."""
+    return plain["exfiltration"]["channel"] in ("none", SYNTHETIC) and not plain["load"]["triggers"]
 
 
 def _file_state(name: str) -> str:

@@ -17,6 +17,7 @@ from mimir.cluster.simulated.tables import Rows
 from mimir.cluster.simulated.traffic import Traffic
 from mimir.cluster.simulated.transfers import Transfers
 from mimir.cluster.simulated.world import World
+from mimir.cluster.synthetic import is_synthetic
 from mimir.exfiltration.ledger import BENIGN, LedgerEntry, write_ledger
 from mimir.files import write_jsonl
 from mimir.spec import Spec
@@ -32,7 +33,8 @@ def record(spec: Spec, order: RecordingOrder, progress: Progress) -> Recording:
     benign, leaking = np.random.SeedSequence(order.entropy).spawn(2)
     world = World(spec, layout, order)
     traffic = Traffic(layout, spec.load.of(order.name), start_ns, benign, world)
-    leak = Leak(spec, layout, order, traffic.messages, leaking) if order.leaking else None
+    transmitted = order.leaking and not is_synthetic(spec)
+    leak = Leak(spec, layout, order, traffic.messages, leaking) if transmitted else None
     transfers = Transfers(spec, layout, order, traffic.messages, world)
     capture = order.folder / "capture" / f"{order.name}.pcap"
     capture.parent.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from mimir.apps.graph import allowed_edges
 from mimir.cluster.base import RecordingOrder
 from mimir.errors import Problem, SpecError
-from mimir.exfiltration.plan import LEAD_SHARE, plan_incidents
+from mimir.exfiltration.plan import LEAD_SHARE, World, plan_incidents
+from mimir.load.profile import users_at
 from mimir.spec import Spec
 from mimir.spec.change import BenignSpec
 from mimir.units import NS_PER_S
@@ -38,7 +41,8 @@ def plan_triggers(spec: Spec, order: RecordingOrder) -> list[Planned]:
     random = np.random.default_rng(np.random.SeedSequence((*order.entropy, _WHEN)))
     busy: list[tuple[float, float]] = []
     if order.leaking and load.trigger_separate:
-        incidents = plan_incidents(spec.exfiltration, order.start_s, order.duration_s, order.entropy)
+        world = World(allowed_edges(spec.app), partial(users_at, load.of(order.name)), order.baseline)
+        incidents = plan_incidents(spec.exfiltration, order.start_s, order.duration_s, order.entropy, world)
         after_s = max(spec.evaluation.recovery_s, _GAP_S)
         busy = [(i.start_s - order.start_s - _GAP_S, i.end_s - order.start_s + after_s) for i in incidents]
     wanted = [kind for kind in load.triggers for _ in range(load.trigger_count)]
