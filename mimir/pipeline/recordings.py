@@ -200,6 +200,8 @@ def record_key(plain: Mapping[str, Any], order: RecordingOrder) -> str:
         "order": [order.name, order.start_s, order.duration_s, list(order.entropy)],
         "exfiltration": plain["exfiltration"] if order.leaking and not _benign_capture(plain) else None,
     }
+    if order.leaking and part["load"].get("trigger_separate"):
+        part["apart_s"] = plain["evaluation"]["recovery_s"]  # triggers keep that far from incidents
     if order.baseline is not None and not _benign_capture(plain):
         part["baseline"] = asdict(order.baseline)
     files = {k: _file_state(v) for k, v in plain["cluster"].items() if isinstance(v, str) and Path(v).exists()}

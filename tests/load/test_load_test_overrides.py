@@ -41,6 +41,24 @@ def test_only_the_test_recording_is_different() -> None:
     assert changed.of("test") == load(users=160, mix="buy_only")
 
 
+def test_settings_of_triggers_do_not_matter_where_none_happens() -> None:
+    settings = {"trigger_count": 3, "trigger_separate": False, "trigger_recordings": ["fit"]}
+    assert keys(**settings) == keys()
+    fit, calibrate, test = keys(triggers=["pod_kill"])
+    assert [fit, calibrate] == keys()[:2]  # they happen in the test recording
+    assert len({test, keys()[2], keys(triggers=["pod_kill"], trigger_count=2)[2]}) == 3
+    assert keys(triggers=["pod_kill"], trigger_recordings=["fit"])[0] != fit
+
+
+def test_triggers_keep_away_from_incidents_as_far_as_detectors_recover() -> None:
+    def test_key(recovery_s: int, triggers: list[str]) -> str:
+        spec = make_spec({"load": {"triggers": triggers}, "evaluation": {"recovery_s": recovery_s}})
+        return record_key(to_dict(spec), orders(spec)[2])
+
+    assert test_key(300, []) == test_key(600, [])
+    assert test_key(300, ["pod_kill"]) != test_key(600, ["pod_kill"])
+
+
 def test_fit_and_calibrate_are_shared_between_runs_that_test_something_else() -> None:
     usual, other = keys(), keys(test={"users": 40, "mix": "register_only"})
     assert usual[:2] == other[:2]
