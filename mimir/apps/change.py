@@ -14,8 +14,8 @@ from mimir.spec.load import LoadSpec
 #: benign triggers there are
 POD_KINDS = ("node_drain", "pod_kill", "rolling_update", "scale_in", "scale_out")
 TRANSFER_KINDS = (
-    "backup_outside", "backup_store", "bulk_export", "certificate_renewal", "cron_job", "image_update_check",
-    "log_shipping", "retry_storm", "state_transfer",
+    "backup_outside", "backup_store", "bulk_export", "cache_cold_start", "certificate_renewal", "cron_job",
+    "image_update_check", "log_shipping", "retry_storm", "state_transfer",
 )  # fmt: skip
 KINDS = tuple(sorted(POD_KINDS + TRANSFER_KINDS))
 NODE = "node"  # the cluster's node as the client of a transfer

@@ -17,6 +17,7 @@ from mimir.capture.batch import SYN
 from mimir.cluster.base import Recording
 from mimir.cluster.simulated import SimulatedCluster
 from mimir.exfiltration.ledger import LedgerEntry, read_ledger
+from mimir.files import read_jsonl
 from mimir.units import NS_PER_S
 from tests.cluster.simulated_samples import START_S, make_recording, make_spec, read_packets
 
@@ -103,6 +104,41 @@ def test_a_member_takes_a_whole_copy_and_then_what_it_missed(tmp_path: Path) -> 
     assert sum(sums) >= entry.bytes_delivered
     assert set(entry.path) == {"pxc"}
     assert len(entry.pods[0].split(",")) == 2
+
+
+def test_the_member_that_takes_a_copy_is_a_new_pod_and_serves_afterwards(tmp_path: Path) -> None:
+    recording = make_recording(asked(["state_transfer"], "wordpress"), tmp_path, 600)
+    entry = entry_of(recording, "state_transfer")
+    pods = [e for e in read_jsonl(recording.entities) if e["kind"] == "pod"]
+    (new,) = [e for e in pods if e["ts"] > START_S]
+    donor, joined = entry.pods[0].split(",")
+    assert (new["workload"], new["name"], new["event"]) == ("pxc", joined, "added")
+    assert new["ip"] not in {e["ip"] for e in pods if e["ts"] == START_S}
+    assert donor in {e["name"] for e in pods if e["ts"] == START_S}
+    p = read_packets(recording)
+    number, ts = int(IPv4Address(new["ip"])), p["ts_ns"] / NS_PER_S
+    mine = (p["src"] == number) | (p["dst"] == number)
+    assert ts[mine].min() >= new["ts"]
+    copied = mine & np.isin(p["dport"], (4444, 4568))
+    assert (p["dst"][copied] == number).all()  # the donor connects to the new member
+    assert ts[copied].min() > new["ts"] + 1  # its process starts first
+    for port in (3306, 4567):  # queries come and the group replicates to it only when it has everything
+        later = mine & ((p["dport"] == port) | (p["sport"] == port))
+        assert later.sum() > 20
+        assert ts[later].min() >= entry.end - 1e-6
+    partners = set(p["src"][mine & (p["dport"] == 4567)].tolist()) | set(p["dst"][mine & (p["dport"] == 4567)].tolist())
+    assert len(partners - {number}) == len([e for e in pods if e["workload"] == "pxc"]) - 1
+
+
+def test_a_cache_that_fills_up_is_read_for_less_and_less(shop: Recording, packets: dict[str, Any]) -> None:
+    entry = entry_of(shop, "cache_cold_start")
+    assert entry.bytes_delivered == entry.bytes_intended > 200_000
+    store = [e["ip"] for e in read_jsonl(shop.entities) if e.get("workload") == "catalogue-db" and e["kind"] == "pod"]
+    from_store = during(packets, entry) & (packets["src"] == int(IPv4Address(store[0]))) & (packets["ifindex"] > 2)
+    ts = packets["ts_ns"][from_store] / NS_PER_S
+    third = (entry.end - entry.start) / 3
+    counts = [int(((ts >= entry.start + k * third) & (ts < entry.start + (k + 1) * third)).sum()) for k in range(3)]
+    assert counts[0] > 1.7 * counts[1] > 1.7 * 1.7 * counts[2] > 0
 
 
 def keys_of(p: dict[str, Any]) -> set[tuple[int, ...]]:

@@ -43,6 +43,7 @@ class Replication:
     ):  # fmt: skip
         members = len(layout.pods_of(spec.service))
         pairs = [(i, j) for i in range(members) for j in range(i)]
+        self._channels, self._roster, self._start_ns = channels, layout.roster, start_ns
         self.line: Line = channels.pairs(spec.service, spec.service, pairs, spec.port)
         self._spec, self._random, self._pairs = spec, random, np.array(pairs, dtype=np.int64).reshape(-1, 2)
         names = {f"{spec.service}:{endpoint}" for endpoint in spec.endpoints}
@@ -51,11 +52,25 @@ class Replication:
 
     def calls(self, played: Ints, until_ns: int) -> Ints:
         """Call table, in order of time: writes among `played` to all other members, and beats due before `until_ns`."""
+        self._grow()
         writes = played[self._writes[played[:, ENDPOINT]]]
         found = np.concatenate([*(self._passed_on(writes, pair) for pair in range(len(self._pairs))), new_calls(0),
                                 self._beats(until_ns)])  # fmt: skip
         found[:, DURATION] = _CERTIFY_NS * self._random.lognormal(0, _SPREAD, len(found))
         return found[np.argsort(found[:, START], kind="stable")]
+
+    def _grow(self) -> None:
+        """Pairs of members that joined: with all that were there before; what comes before they are ready is dropped."""
+        numbers = self._roster.of(self._spec.service)
+        known = int(self._pairs.max(initial=0)) + 1
+        if len(numbers) <= known:
+            return
+        pairs = [(i, j) for i in range(known, len(numbers)) for j in range(i)]
+        self._channels.add_pairs(self.line, self._spec.service, pairs)
+        self._pairs = np.concatenate([self._pairs, np.array(pairs, dtype=np.int64)])
+        ready_ns = [max(self._roster.lives[numbers[i]].ready_ns, self._start_ns) for i, _ in pairs]
+        beat_ns = self._random.random(len(pairs)) * self._spec.every_s * 1e9
+        self._due_ns = np.concatenate([self._due_ns, ready_ns + beat_ns])
 
     def _passed_on(self, writes: Ints, pair: int) -> Ints:
         """Writes of either member of a pair to the other, half way between request and reply."""

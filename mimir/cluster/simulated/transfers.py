@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mimir.apps.change import NODE as NODE_CLIENT
 from mimir.cluster.base import RecordingOrder
@@ -36,6 +37,17 @@ from mimir.units import NS_PER_S
 _TRANSFERS = 0x5452414E  # keeps this stream apart
 _BUSY_NS, _SPREAD = 2_000_000, 0.4  # until a chunk is answered
 _STAGGER_S = 0.5  # pods begin so far apart at most
+_FADING, _DECAYS = ("cache_cold_start",), 3.0  # time constants that such a transfer lasts
+
+
+def faded(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """When a share of a transfer is done, as a share of its time, if its rate decays exponentially.
+
+    >>> faded(np.array([0.0, 0.5, 1.0])).round(2).tolist()
+    [0.0, 0.21, 1.0]
+    """
+    when: NDArray[np.float64] = -np.log1p(-share * -np.expm1(-_DECAYS)) / _DECAYS
+    return when
 
 
 @dataclass
@@ -73,11 +85,13 @@ class Transfers:
         if not self._lines:
             return []
         for happened in self._world.happened[self._seen :]:
+            started_ns = self._started_ns(happened)
             ends: dict[tuple[str, str], tuple[list[tuple[int, int]], int]] = {}
             for number, transfer in enumerate(happened.planned.spec.transfers):
                 line, pair = self._lines[happened.planned.kind, number], (transfer.client, transfer.server)
-                rows, at_ns = ends.get(pair) or (self._ends(transfer, line, happened.planned.start_ns), 0)
-                ends[pair] = rows, self._begin(happened, transfer, line, rows, max(at_ns, happened.planned.start_ns))
+                rows, at_ns = ends.get(pair) or (self._ends(transfer, line, started_ns, happened.joining), 0)
+                ends[pair] = rows, self._begin(happened, transfer, line, rows, max(at_ns, started_ns))
+            self._joined(happened)
         self._seen = len(self._world.happened)
         for running in self._running:
             self._advance(running, until_ns)
@@ -86,6 +100,19 @@ class Transfers:
         self._player.resolve(no_lookups())
         return self._player.take()
 
+    def _started_ns(self, happened: Happened) -> int:
+        """When the transfers of a trigger may begin: at once, or when the process of a joining pod is there."""
+        if happened.joining is None:
+            return happened.planned.start_ns
+        return self._layout.roster.lives[happened.joining].ready_ns
+
+    def _joined(self, happened: Happened) -> None:
+        """A pod that joined is ready a second after it has everything."""
+        if happened.joining is not None:
+            self._layout.roster.lives[happened.joining].ready_ns = happened.end_ns + NS_PER_S
+            happened.end_ns += NS_PER_S
+            self._layout.roster.publish()
+
     def _begin(
         self, happened: Happened, spec: TransferSpec, line: Line, rows: list[tuple[int, int]], start_ns: int
     ) -> int:
@@ -93,7 +120,7 @@ class Transfers:
         column, pieces = REQUEST if spec.direction == "up" else RESPONSE, []
         for row, pin in rows:
             at_ns = start_ns + int(self._random.random() * _STAGGER_S * NS_PER_S)
-            calls = self._chunks(spec, at_ns)
+            calls = self._chunks(spec, at_ns, fading=happened.planned.kind in _FADING)
             calls[:, CLIENT], calls[:, PIN] = row, pin
             pieces.append(calls)
         self._name_ends(happened, spec, line, pieces)
@@ -106,8 +133,11 @@ class Transfers:
         self._running.append(Running(happened, line, calls, column))
         return int(calls[-1, START]) + NS_PER_S
 
-    def _chunks(self, spec: TransferSpec, at_ns: int) -> Ints:
-        """Calls of one pod: chunks that add up to the total drawn, each sent when its place in the rate has come."""
+    def _chunks(self, spec: TransferSpec, at_ns: int, *, fading: bool = False) -> Ints:
+        """Calls of one pod: chunks that add up to the total drawn, each sent when its place in the rate has come.
+
+        A fading transfer takes as long, but its rate falls exponentially, as misses of a cache that fills up.
+        """
         total = max(1, int(self._random.uniform(*spec.total_bytes)))
         count = 2 * math.ceil(total / spec.chunk_bytes[0]) + 8
         sizes = self._sizes(spec.chunk_bytes, count)
@@ -122,18 +152,26 @@ class Transfers:
         up = spec.direction == "up"
         calls[:, REQUEST], calls[:, RESPONSE] = (sizes, other) if up else (other, sizes)
         before = np.concatenate([[0], until[:-1]])
-        calls[:, START] = at_ns + before * (NS_PER_S / spec.bytes_per_s)
+        place = faded(before / total) * total if fading else before
+        calls[:, START] = at_ns + place * (NS_PER_S / spec.bytes_per_s)
         calls[:, DURATION] = _BUSY_NS * self._random.lognormal(0, _SPREAD, count)
         calls[-1, LAST] = 1
         return calls
 
-    def _ends(self, spec: TransferSpec, line: Line, at_ns: int) -> list[tuple[int, int]]:
-        """(client row, server row) of the connections: members of one service never speak to themselves."""
+    def _ends(self, spec: TransferSpec, line: Line, at_ns: int, joining: int | None = None) -> list[tuple[int, int]]:
+        """(client row, server row) of the connections: members of one service never speak to themselves.
+
+        What a `joining` pod takes comes from one of those that are there.
+        """
         channel = line.channel
         rows = np.flatnonzero((channel.client_from <= at_ns) & (channel.client_gone > at_ns)).tolist()
+        if joining is not None:
+            rows = [row for row in rows if line.pods[row] != joining]
         if spec.pods == "one" and rows:
             rows = [rows[int(self._random.integers(len(rows)))]]
         there = np.flatnonzero((channel.server_ready <= at_ns) & (channel.server_leave > at_ns)).tolist()
+        if joining is not None:
+            there = [self._layout.roster.of(spec.server).index(joining)]
         found = []
         for row in rows:
             others = [s for s in there if channel.server_ip[s] != channel.client_ip[row]]

@@ -33,6 +33,7 @@ class Happened:
     pods: list[str]
     bytes_intended: int = 0
     bytes_delivered: int = 0
+    joining: int | None = None  # number of the pod that takes a copy of its store before it is ready
 
 
 class World:
@@ -67,6 +68,8 @@ class World:
         change = planned.spec.pods
         happened = Happened(planned, planned.end_ns, list(change.services) if change else [], [])
         self.happened.append(happened)
+        if planned.kind == "state_transfer":
+            happened.joining = self._join(planned)
         if not change:
             return  # see Transfers
         act = {"scale_out": self._more, "scale_in": self._fewer, "rolling_update": self._roll,
@@ -77,6 +80,10 @@ class World:
             happened.pods += [life.pod.name for life in lives]
             last = [t for life in lives for t in (life.ready_ns, life.free_ns) if abs(t) < 1 << 61]
             happened.end_ns = max([happened.end_ns, *last])
+
+    def _join(self, planned: Planned) -> int:
+        """A new member of a store's group: created, its process started at `ready_ns`; Transfers says when it is ready."""
+        return self._new(planned.spec.transfers[0].server, planned.start_ns + self._some(0.5))
 
     def _more(self, service: str, planned: Planned) -> list[int]:
         return [self._new(service, planned.start_ns + self._some(0.5)) for _ in range(_count(planned))]
