@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from mimir.errors import MimirError
 from mimir.evaluation.incidents import EVENT_MEASURES, Outcome, event_measures, outcome
-from mimir.evaluation.intervals import generator, proportion
+from mimir.evaluation.intervals import generator
 from mimir.evaluation.localisation import SIZE_MEASURES, size_measures
-from mimir.evaluation.measure import Measure, measure, undefined
+from mimir.evaluation.measure import Measure, undefined
 from mimir.evaluation.ranking import Ranking, precision_recall_points, roc_points
+from mimir.evaluation.triggers import Benign, trigger_counts, undisturbed
 from mimir.evaluation.truth import delivered_in, split_ledger
 from mimir.evaluation.windows import WINDOW_MEASURES, Resampling, Windows, ranking_undefined, window_measures
-from mimir.exfiltration.ledger import BENIGN, LedgerEntry
+from mimir.exfiltration.ledger import LedgerEntry
 from mimir.spec.schema import EvaluationSpec
 from mimir.units import HOUR_S
 
@@ -79,18 +80,21 @@ def evaluate(
     for window_s in lengths:
         rows = scores[scores["window_s"] == window_s]
         judged = _judge(rows, alerts, leaks, window_s, spec.recovery_s)
+        benign = Benign(window_s, judged.start, judged.alert, judged.covered)
         outcomes = [outcome(leak, judged.start, judged.alert, window_s, judged.alerts) for leak in leaks]
         out["windows"][str(window_s)] = {
             "threshold": _threshold(rows, spec, window_s, (thresholds or {}).get(window_s, {})),
             **_one_length(judged, outcomes, truth is not None, spec, seed),
-            "triggers": _triggers(judged, benign_events, spec.confidence),
+            "triggers": trigger_counts(benign, benign_events, spec.trigger_recovery_s, spec.confidence),
+            "undisturbed": undisturbed(benign, benign_events, spec.trigger_recovery_s, spec.confidence),
         }
         out["curves"][str(window_s)] = _curves(judged)
         out["incidents"] += [o.row() for o in outcomes]
     out["benign_triggers"] = {
-        kind: {"windows": t["windows"], "alerts": t["false_alerts"], "false_positive_rate": t["false_positive_rate"]}
+        kind: {"windows": t["windows"], "alerts": t["false_alerts"], "false_positive_rate": t["false_positive_rate"],
+               "after_windows": t["after"]["windows"], "after_alerts": t["after"]["false_alerts"]}
         for kind, t in out["windows"][str(primary_window_s)]["triggers"].items()
-    }
+    }  # fmt: skip
     out["incidents"].sort(key=lambda i: (i["start"], i["incident"], i["window_s"]))
     return out
 
@@ -198,20 +202,6 @@ def _threshold(rows: pd.DataFrame, spec: EvaluationSpec, window_s: int, facts: M
         "calibration_windows": int((rows["recording"] == "calibrate").sum()),
         **{name: facts.get(name) for name in _THRESHOLD_FACTS},
     }
-
-
-def _triggers(judged: _Judged, events: Sequence[LedgerEntry], confidence: float) -> dict[str, Any]:
-    """False alerts while something benign but unusual went on (`benign:<kind>` in the ledger), by kind."""
-    out: dict[str, Any] = {}
-    for kind in sorted({e.path_class for e in events}):
-        during = np.zeros(len(judged.start), dtype=np.bool_)
-        for event in (e for e in events if e.path_class == kind):
-            during |= (judged.start + judged.window_s > event.start) & (judged.start < event.end)
-        during &= ~judged.covered
-        count, wrong = int(during.sum()), int((during & judged.alert).sum())
-        rate = measure(wrong / count, *proportion(wrong, count, confidence)) if count else undefined("no benign window")
-        out[kind.removeprefix(BENIGN)] = {"windows": count, "false_alerts": wrong, "false_positive_rate": rate}
-    return out
 
 
 def _curves(judged: _Judged) -> dict[str, Any]:

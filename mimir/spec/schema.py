@@ -58,6 +58,7 @@ class EvaluationSpec:
     bootstrap_resamples: int
     block_s: Annotated[int, Field(ge=1)]
     recovery_s: Annotated[int, Field(ge=0)]
+    trigger_recovery_s: Annotated[int, Field(ge=0)]
     expect: dict[str, str]
 
 

@@ -26,6 +26,7 @@ def make_spec(**changes: Any) -> EvaluationSpec:
         "bootstrap_resamples": 50,
         "block_s": 1800,
         "recovery_s": 0,
+        "trigger_recovery_s": 0,
         "expect": {},
     }
     return EvaluationSpec(**(values | changes))

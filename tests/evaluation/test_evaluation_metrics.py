@@ -1,5 +1,7 @@
 """metrics.json as a whole."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -122,6 +124,30 @@ def test_false_alerts_during_benign_events_are_reported_apart_and_stay_false() -
     assert part["triggers"]["scale_out"]["false_positive_rate"]["value"] == 0.1
     assert part["overall"]["false_positive_rate"]["value"] == pytest.approx(1 / 169)
     assert set(part["by_class"]) == {"allowed_chain"}
+
+
+def test_false_alerts_in_the_recovery_belong_to_the_trigger_that_ended_last() -> None:
+    def event(kind: str, start: float, lasting: float) -> dict[str, Any]:
+        return make_incident(kind, T0 + start, lasting, path_class=f"benign:{kind}", bytes_delivered=0, delivered=[])
+
+    truth = [event("scale_out", 3600, 60), event("pod_kill", 3840, 60), make_incident("leak-1", T0 + 9000, 600)]
+    #        during the first, its recovery, during the second, its recovery (also the first's), long after, in a leak's
+    alerts = {60: 9.0, 62: 9.0, 64: 9.0, 66: 9.0, 90: 9.0}
+    scores = make_scores([alerts.get(k, 9.0 if 150 <= k < 160 else 0.0) for k in range(180)])
+    part = make_metrics(scores, truth, trigger_recovery_s=600)["windows"]["60"]
+    first, second = part["triggers"]["scale_out"], part["triggers"]["pod_kill"]
+    assert (first["windows"], first["false_alerts"], first["false_alerts_per_hour"]) == (1, 1, 60.0)
+    assert (first["after"]["windows"], first["after"]["false_alerts"]) == (3, 1)
+    assert (second["windows"], second["false_alerts"]) == (1, 1)
+    assert (second["after"]["windows"], second["after"]["false_alerts"]) == (10, 1)
+    assert (part["undisturbed"]["windows"], part["undisturbed"]["false_alerts"]) == (
+        180 - 11 - 15,
+        1,
+    )  # the leak has a window of recovery
+    short = make_metrics(scores, truth, trigger_recovery_s=0)["windows"]["60"]
+    assert short["triggers"]["pod_kill"]["after"]["windows"] == 0
+    assert short["triggers"]["pod_kill"]["after"]["false_positive_rate"]["reason"]
+    assert short["undisturbed"]["false_alerts"] == 3
 
 
 def test_window_lengths_stand_side_by_side_and_do_not_disturb_each_other() -> None:

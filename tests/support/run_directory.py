@@ -128,6 +128,7 @@ def sample_spec(sample: Sample) -> dict[str, Any]:
             "bootstrap_resamples": 200,
             "block_s": HOUR_S,
             "recovery_s": 300,
+            "trigger_recovery_s": 300,
             "expect": {},
         },
         "tracking": {"name": "mlflow", "experiment": "mimir", "uri": None, "artifact_limit_bytes": 50_000_000},
