@@ -44,6 +44,7 @@ class Run:
     confidence: float = DEFAULT_CONFIDENCE
     alerts_per_day: float = math.nan
     expectation_missed: bool = False
+    metrics: Mapping[str, Any] = field(default_factory=dict)  #: of a finished run
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def _read(folder: Path) -> Run:
         level, budget = float(metrics["confidence"]), float(metrics["alerts_per_day"])
     except (KeyError, TypeError) as error:
         return Run(folder, "unreadable", no_metrics or f"metrics.json lacks {error}", seed, spec)
-    return Run(folder, state, "", seed, spec, measures, level, budget, status.get("exit_code") == 3)
+    return Run(folder, state, "", seed, spec, measures, level, budget, status.get("exit_code") == 3, metrics)
 
 
 def _document(path: Path) -> tuple[dict[str, Any], str]:

@@ -18,6 +18,7 @@ from mimir.report.compare import (
 from mimir.report.factors import Value
 from mimir.report.paired import MIN_PAIRS, paired_tests
 from mimir.report.theme import FONTS, css_variables
+from mimir.report.trigger_table import trigger_lines
 from mimir.report.words import LABELS, in_unit
 from mimir.units import format_bytes
 
@@ -35,6 +36,7 @@ SHORT = {
 NOTHING = "–"
 PAIRED_MEASURE = "event_recall"
 PAIRED_TITLE = "incidents detected, runs paired by seed and settings (Wilcoxon signed rank, two-sided, Holm)"
+TRIGGER_TITLE = "false alerts while a benign trigger went on, and in the recovery time after it (all runs together)"
 _TEMPLATE = Path(__file__).parent / "templates" / "comparison.html.j2"
 
 
@@ -61,6 +63,9 @@ def as_text(comparison: Comparison) -> str:
     lines += [f"smallest rate detected{' (' + what + ')' if what else ''}: {rate}" for what, rate in rates(comparison)]
     if paired := paired_lines(comparison):
         lines += [f"{PAIRED_TITLE}:", *(f"  {line}" for line in paired)]
+    heading, kinds = triggers(comparison)
+    if kinds:
+        lines += ["", f"{TRIGGER_TITLE}:", *_aligned([heading, *kinds])]
     lines += [f"{run.state}: {run.folder}: {run.error}" for run in comparison.unfinished]
     return "\n".join(lines)
 
@@ -163,6 +168,12 @@ def paired_lines(comparison: Comparison) -> list[str]:
     return lines
 
 
+def triggers(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows of the table of benign triggers; empty where no run had any."""
+    done = [run for row in comparison.rows for run in row.done if run.metrics]
+    return trigger_lines([(str((run.spec.get("detector") or {}).get("name")), run.metrics) for run in done])
+
+
 def as_html(comparison: Comparison, folder: Path | None = None) -> str:
     """One HTML document; every text from a run directory is escaped. Links are relative to `folder`, if it is given."""
     import jinja2
@@ -193,6 +204,9 @@ def as_html(comparison: Comparison, folder: Path | None = None) -> str:
         rows=rows,
         caption=caption(comparison),
         rates=rates(comparison),
+        trigger_title=TRIGGER_TITLE,
+        trigger_heading=triggers(comparison)[0],
+        triggers=triggers(comparison)[1],
         paired_title=PAIRED_TITLE,
         paired=paired_lines(comparison),
         unfinished=[(run.folder.name, run.state, run.error) for run in comparison.unfinished],

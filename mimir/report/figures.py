@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.report.bands import draw_bands, trigger_events
 from mimir.report.load import RunFiles
 from mimir.report.theme import LIGHT
 from mimir.report.words import percent
@@ -53,7 +54,7 @@ STYLE: Any = {
 
 
 @contextmanager
-def _figure(size: tuple[int, int], out: dict[str, str], name: str) -> Iterator[Axes]:
+def new_chart(size: tuple[int, int], out: dict[str, str], name: str) -> Iterator[Axes]:
     """An empty chart; its SVG is put into `out` when the block ends."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -74,7 +75,7 @@ def draw_charts(run: RunFiles) -> dict[str, str]:
     out: dict[str, str] = {}
     for window_s in run.lengths:
         for suffix, size in (("", WIDE), ("_narrow", NARROW)):
-            with _figure(size, out, f"timeline_{window_s}s{suffix}") as axes:
+            with new_chart(size, out, f"timeline_{window_s}s{suffix}") as axes:
                 _timeline(axes, run, window_s)
     charts: dict[str, Callable[[Axes, RunFiles], None]] = {"threshold": _threshold}
     if _curves(run, "roc"):
@@ -82,7 +83,7 @@ def draw_charts(run: RunFiles) -> dict[str, str]:
     if _curves(run, "precision_recall"):
         charts["precision_recall"] = _precision_recall
     for name, draw in charts.items():
-        with _figure(SQUARE, out, name) as axes:
+        with new_chart(SQUARE, out, name) as axes:
             draw(axes, run)
     return out
 
@@ -114,6 +115,7 @@ def _timeline(axes: Axes, run: RunFiles, window_s: int) -> None:
         axes.axvspan(
             (row["start"] - origin) / unit, (row["end"] - origin) / unit, color=LIGHT["shade"], lw=0, label=label
         )
+    draw_bands(axes, run, origin, unit, (start[-1] - origin) / unit if len(start) else 1.0)
     axes.plot(*thinned((start - origin) / unit, score), color=LIGHT["accent"], lw=1.1, label="score")
     if threshold is not None:
         axes.axhline(threshold, color=LIGHT["ink"], lw=1, ls=(0, (5, 3)), label="threshold")
@@ -249,6 +251,9 @@ def describe_timeline(run: RunFiles, window_s: int) -> str:
     hours = format_duration(block["test"]["hours"] * HOUR_S)
     found = sum(bool(row["detected"]) for row in incidents)
     leaks = f"{len(incidents)} incidents shaded ({found} detected)" if incidents else "no incident"
+    events = trigger_events(run)
+    if events:
+        leaks += f", {len(events)} benign trigger{'s' if len(events) != 1 else ''} as bands with letters"
     return (
         f"Score of {block['test']['windows']} windows of {window_s} s over {hours}, "
         f"with the threshold, {leaks}, and the alerts"

@@ -7,6 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mimir.errors import MimirError
 from mimir.files import read_json, read_jsonl
 
@@ -72,6 +75,29 @@ class RunFiles:
     def detector_state(self) -> dict[str, Any]:
         """What the detector of the primary window length learned, without arrays; empty where the run has none."""
         return _document(self.folder / "detector" / f"w{self.primary_s}" / "state.json")
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """plan.json; empty where the run has none."""
+        return _document(self.folder / "plan.json")
+
+    @cached_property
+    def entry_requests(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """(start, requests) of each primary window of the test recording at the service that users ask; None without."""
+        path, entry = self.folder / "edges.parquet", ((self.spec.get("app") or {}).get("users") or {}).get("entry")
+        if not entry or not path.exists():
+            return None
+        import pandas as pd
+
+        columns = ["recording", "view", "window_s", "window_start", "client", "server", "exchanges"]
+        wanted = [("recording", "==", "test"), ("view", "==", "service"), ("server", "==", entry),
+                  ("window_s", "==", self.primary_s)]  # fmt: skip
+        table = pd.read_parquet(path, columns=columns, filters=wanted)
+        table = table[table["client"] == "outside:clients"]
+        counts = table.groupby("window_start")["exchanges"].sum().sort_index()
+        if not len(counts):
+            return None
+        return counts.index.to_numpy(dtype=np.float64), counts.to_numpy(dtype=np.float64)
 
     @cached_property
     def graph(self) -> nx.DiGraph | None:

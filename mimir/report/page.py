@@ -12,12 +12,14 @@ from markupsafe import Markup
 from mimir.files import sha256, write_text
 from mimir.report import tables
 from mimir.report.alerts import alert_table
+from mimir.report.bands import trigger_legend, trigger_recovery
 from mimir.report.capture_table import capture_table
 from mimir.report.command import reproduce_command
 from mimir.report.figures import describe_timeline, draw_charts
 from mimir.report.graph import Drawing, draw_graph
 from mimir.report.graph_content import graph_content, resolve_paths
 from mimir.report.load import RunFiles, load_run
+from mimir.report.load_figures import draw_load_charts, load_words_reached
 from mimir.report.theme import css_variables, inline
 from mimir.report.words import load_words, percent, verdict
 from mimir.units import format_bytes, utc
@@ -28,6 +30,8 @@ HASH_LIMIT_BYTES = 64_000_000  #: larger files have their digest in manifest.jso
 CHART_WORDS = {
     "threshold": "Share of benign windows at or above a score, for calibration and test, with the threshold",
     "roc": "ROC curve for each window length",
+    "load": "Requests a minute over the test recording: asked for by the load profile, and reached",
+    "pacing": "Delivered bytes a minute of each incident since it began",
     "precision_recall": "Precision against recall for each window length, with the prevalence",
 }
 
@@ -35,7 +39,7 @@ CHART_WORDS = {
 def write_page(run_directory: Path) -> None:
     """Write figures/*.svg and report.html. Raises MimirError when the run has no metrics."""
     run = load_run(run_directory)
-    charts = draw_charts(run)
+    charts = {**draw_charts(run), **draw_load_charts(run)}
     graph = _graph(run)
     for name, svg in {**charts, **({"graph": graph.svg} if graph else {})}.items():
         write_text(run.folder / "figures" / f"{name}.svg", svg)
@@ -78,10 +82,12 @@ def render(run: RunFiles, charts: dict[str, str], graph: Drawing | None) -> str:
         light=Markup(css_variables(False)), dark=Markup(css_variables(True)),  # noqa: S704 - constants
         cards=tables.cards(run), numbers=tables.numbers(run), interval=tables.interval_word(run),
         classes=tables.class_table(run), graph=_inline_graph(graph, bool(_paths(run))), graph_note=_graph_note(run),
+        load_reached=load_words_reached(run), narrow={n: shown.get(f"{n}_narrow") for n in ("load", "pacing")},
         test_start=_test_start(run), timelines=_timelines(run, shown), charts={n: shown.get(n) for n in CHART_WORDS},
         incidents=tables.incident_rows(run), no_incidents=_no_incidents(run), alerts=alert_table(run),
         known=run.window()["test"]["prevalence"] is not None, threshold=tables.threshold_facts(run),
-        triggers=tables.trigger_table(run), prevalence=_prevalence(run), no_curves=_no_curves(run),
+        triggers=tables.trigger_table(run), trigger_legend=trigger_legend(run),
+        trigger_recovery=trigger_recovery(run), prevalence=_prevalence(run), no_curves=_no_curves(run),
         lengths=tables.window_table(run), capture=capture_table(run), blind=tables.blind_notes(run),
         cautions=tables.cautions(run), command=reproduce_command(run.spec), identity=_identity(run), files=_files(run),
     )  # fmt: skip
@@ -93,8 +99,8 @@ def _unbroken(text: str) -> str:
 
 
 def _words(run: RunFiles, name: str) -> str:
-    if name in CHART_WORDS:
-        return CHART_WORDS[name]
+    if (plain := name.removesuffix("_narrow")) in CHART_WORDS:
+        return CHART_WORDS[plain]
     return describe_timeline(run, int(name.split("_")[1].removesuffix("s")))
 
 

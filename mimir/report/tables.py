@@ -139,13 +139,21 @@ def class_table(run: RunFiles) -> list[dict[str, Any]]:
 
 
 def trigger_table(run: RunFiles) -> list[dict[str, Any]]:
-    """False alerts while something benign but unusual went on."""
-    found = run.window().get("triggers") or {}
-    return [
-        {"kind": kind.replace("_", " "), "windows": f"{block['windows']:,}", "false_alerts": block["false_alerts"],
-         "rate": shown("false_positive_rate", block["false_positive_rate"])}
-        for kind, block in sorted(found.items())
-    ]  # fmt: skip
+    """False alerts while something benign but unusual went on and in the time after it; last: without any trigger."""
+    found = dict(sorted((run.window().get("triggers") or {}).items()))
+    rows = [_trigger_row(kind.replace("_", " "), block, block.get("after")) for kind, block in found.items()]
+    quiet = run.window().get("undisturbed")
+    return [*rows, _trigger_row("no trigger", quiet, None)] if rows and quiet else rows
+
+
+def _trigger_row(kind: str, during: dict[str, Any], after: dict[str, Any] | None) -> dict[str, Any]:
+    def words(block: dict[str, Any] | None) -> str:
+        if not block or not block["windows"]:
+            return "–"
+        hourly = block.get("false_alerts_per_hour")
+        return f"{block['false_alerts']} of {block['windows']:,}" + (f", {hourly:.3g} an hour" if hourly else "")
+
+    return {"kind": kind, "during": words(during), "after": words(after)}
 
 
 def threshold_facts(run: RunFiles) -> list[tuple[str, str]]:

@@ -13,8 +13,9 @@ import pytest
 import yaml
 from scipy import stats
 
-from mimir.files import write_json
+from mimir.files import read_json, write_json
 from mimir.report.compare import MAIN_MEASURES, compare
+from mimir.report.comparison_output import triggers
 
 NULL = {"value": None, "low": None, "high": None, "reason": "no incident was detected"}
 
@@ -101,6 +102,35 @@ def test_rows_are_options_and_differing_values_in_order(tmp_path: Path) -> None:
     assert "9 kB/min" in made.text()
     assert "alert budget 1 a day" in made.text()
     assert "not defined in any run: delay" in made.text()
+
+
+def with_triggers(folder: Path, kinds: dict[str, tuple[int, int, int, int]], quiet: tuple[int, int]) -> Path:
+    metrics = read_json(folder / "metrics.json")
+    block = metrics["windows"]["60"]
+    block["triggers"] = {
+        kind: {"windows": a, "false_alerts": b, "after": {"windows": c, "false_alerts": d}}
+        for kind, (a, b, c, d) in kinds.items()
+    }
+    block["undisturbed"] = {"windows": quiet[0], "false_alerts": quiet[1]}
+    write_json(folder / "metrics.json", metrics)
+    return folder
+
+
+def test_triggers_and_detectors_are_a_table_over_all_runs(tmp_path: Path) -> None:
+    one = with_triggers(make_run(tmp_path, 1), {"pod_kill": (60, 3, 30, 1)}, (600, 2))
+    two = with_triggers(make_run(tmp_path, 2), {"pod_kill": (60, 1, 30, 0), "scale_out": (30, 0, 0, 0)}, (600, 0))
+    other = with_triggers(make_run(tmp_path, 1, detector="invariants"), {"pod_kill": (120, 0, 60, 0)}, (600, 0))
+    heading, rows = triggers(compare([one, two, other]))
+    assert heading == ["Trigger", "allowlist: during", "allowlist: after", "invariants: during", "invariants: after"]
+    assert rows == [
+        ["pod kill", "4 (2 an hour)", "1 (1 an hour)", "0 (0 an hour)", "0 (0 an hour)"],
+        ["scale out", "0 (0 an hour)", "–", "–", "–"],
+        ["(no trigger)", "2 (0.1 an hour)", "–", "0 (0 an hour)", "–"],
+    ]
+    made = compare([one, two, other])
+    assert "4 (2 an hour)" in made.html()
+    assert "pod kill" in made.text()
+    assert triggers(compare([make_run(tmp_path, 9)])) == ([], [])
 
 
 def test_failed_and_interrupted_runs_are_rows_with_their_error(tmp_path: Path) -> None:

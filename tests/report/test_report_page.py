@@ -107,7 +107,7 @@ def test_every_number_of_the_run_is_shown_at_every_window_length(reported: Path)
 def test_figures_are_whole_documents(reported: Path) -> None:
     found = sorted(path.name for path in (reported / "figures").iterdir())
     assert found == [
-        "graph.svg", "precision_recall.svg", "roc.svg", "threshold.svg", "timeline_10s.svg", "timeline_10s_narrow.svg",
+        "graph.svg", "pacing.svg", "pacing_narrow.svg", "precision_recall.svg", "roc.svg", "threshold.svg", "timeline_10s.svg", "timeline_10s_narrow.svg",
         "timeline_60s.svg", "timeline_60s_narrow.svg",
     ]  # fmt: skip
     for path in (reported / "figures").iterdir():

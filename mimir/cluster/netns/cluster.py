@@ -51,7 +51,7 @@ class NetnsCluster:
             "pods": {pod.name: pod.ip for pod in layout.pods},
             "services": layout.service_ip,
             "edges": [f"{client} → {server}" for client, server in sorted(allowed_edges(spec.app))],
-            "load": load_plan(spec.load, spec.app),
+            "load": load_plan(spec.load, spec.app, spec.recording_s("test")),
             "real_time_s": sum(spec.recording_s(name) for name in ("fit", "calibrate", "test")),
         }
 

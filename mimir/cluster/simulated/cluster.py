@@ -51,7 +51,7 @@ class SimulatedCluster:
             "services": {name: str(IPv4Address(ip)) for name, ip in layout.service_ip.items()},
             "outside": {CLIENTS: addresses.clients, RESOLVER: addresses.resolver},
             "edges": _edges(spec.app),
-            "load": load_plan(spec.load, spec.app),
+            "load": load_plan(spec.load, spec.app, spec.recording_s("test")),
             "incidents": _incidents(spec.exfiltration, spec.app),
         }
 
