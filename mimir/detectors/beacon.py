@@ -16,7 +16,7 @@ from mimir.detectors.pods import present
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window, is_outside
 
-SHOWN = 3  #: edges named by `explain`
+SHOWN = 3
 LEAST_RANGE = 10.0  #: s or bytes; quartiles closer together say nothing about skewness
 JITTER = 0.05  #: bars of the histogram that differ by less than this share of the highest are one level
 LEAST_BARS = 11  #: bars needed before two levels count as a pattern
@@ -159,15 +159,14 @@ class BeaconDetector(Parametrised):
 
     def _excess(self, scores: Values, keys: tuple[EdgeKey, ...]) -> Values:
         usual = self._usual or {}
-        excess: Values = np.maximum(scores - np.array([usual.get(k, 0.0) for k in keys]), 0.0)
-        return excess
+        return np.asarray(np.maximum(scores - np.array([usual.get(k, 0.0) for k in keys]), 0.0))
 
     def score(self, windows: EdgeSeries) -> Scores:
         """Largest excess of a beacon score, 0 … 1; contributions are those of each edge."""
         self.require(self._usual is not None)
         scores, _, keys = self._beacons(windows)
-        excess, columns = self._excess(scores, keys), columns_of(windows)
-        spread = columns.spread(excess, windows.dense("connections"))
+        excess = self._excess(scores, keys)
+        spread = columns_of(windows).spread(excess, windows.dense("connections"))
         return Scores(windows.window_s, windows.window_start, excess.max(axis=1, initial=0.0), windows.edges, spread)
 
     def explain(self, window: Window) -> list[Reason]:

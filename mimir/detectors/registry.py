@@ -29,6 +29,7 @@ DETECTORS: dict[str, str] = {
     "ewma": "mimir.detectors.ewma:Ewma",
     "invariant_network": "mimir.detectors.invariant_network:InvariantNetwork",
     "invariants": "mimir.detectors.invariants:Invariants",
+    "kitsune": "mimir.detectors.kitsune:Kitsune",
     "midas": "mimir.detectors.midas:Midas",
     "midas_f": "mimir.detectors.midas:MidasF",
     "midas_r": "mimir.detectors.midas:MidasR",

@@ -74,4 +74,20 @@ class BeaconSpec:
     min_connections: int
 
 
-RivalSpec = MidasSpec | MidasRSpec | MidasFSpec | SpotlightSpec | OddballSpec | BeaconSpec
+@pydantic_dataclass(frozen=True, config=STRICT)
+class KitsuneSpec:
+    """Parameters of mimir.detectors.kitsune."""
+
+    name: Literal["kitsune"]
+    windows_s: list[int]
+    decays: list[float]
+    group_size: int
+    hidden_share: float
+    learning_rate: float
+    epochs: int
+    batch: int
+    most_instances: int
+    seed: int
+
+
+RivalSpec = MidasSpec | MidasRSpec | MidasFSpec | SpotlightSpec | OddballSpec | BeaconSpec | KitsuneSpec

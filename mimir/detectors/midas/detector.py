@@ -105,17 +105,19 @@ class Midas(Parametrised):
         return Scores(windows.window_s, windows.window_start, top.max(axis=1, initial=0.0), windows.edges, spread)
 
     def explain(self, window: Window) -> list[Reason]:
-        """The edges with the largest statistic, with what they carried on average before."""
+        """The edges with the largest statistic, with what they carried on average in training."""
         self.require(self._keys is not None)
         series, columns = window.series, columns_of(window.series)
-        parts, keys, tallies, ticks = self._run(series)
+        parts, keys, _, _ = self._run(series)
         row = np.maximum.reduce(parts)[window.index]
+        share = 1 - self.decay if self.filters else 1.0  # s of MIDAS-F adds up decayed counts
+        means = self._tallies[0].s / max(self._ticks, 1) * share
         counts = columns.fold(self._counts(series))[window.index]
         seen = dict(zip(columns.keys, counts, strict=True))
         reasons = []
         for i in np.argsort(-row, kind="stable")[:SHOWN]:
             if row[i] > 0 and keys[i] in seen:
-                mean = float(tallies[0].s[i] / max(ticks, 1)) if len(tallies[0].s) > i else 0.0
+                mean = float(means[i]) if i < len(means) else 0.0
                 edge = present(keys[i], series, window.index)
                 reasons.append(self._reason(edge, float(row[i]), float(seen[keys[i]]), mean))
         return reasons
@@ -124,11 +126,10 @@ class Midas(Parametrised):
         what = COUNTED[self.weight]
         much, usual = (format_bytes(v) if self.weight == "bytes" else f"{v:.0f} {what}" for v in (observed, mean))
         text = (
-            f"{edge.client} → {edge.server}:{edge.server_port} burst: {much} in this window, {usual} a window on average "
+            f"{edge.client} → {edge.server}:{edge.server_port} burst: {much} in this window, {usual} a window in training "
             f"(chi-squared {score:.3g})"
         )
-        unit = "bytes" if self.weight == "bytes" else what
-        return Reason(self.name, text, edge.client, edge.server, edge.server_port, observed, mean, unit)
+        return Reason(self.name, text, *edge[:3], observed, mean, "bytes" if self.weight == "bytes" else what)
 
     def state(self) -> Mapping[str, Any]:
         """Edges, counts, ticks and limits."""
