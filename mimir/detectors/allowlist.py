@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import columns_of, keys_from_json, keys_to_json, total_bytes
 from mimir.detectors.novelty import novel_edges, novelty_reasons
 from mimir.detectors.parameters import Parametrised
+from mimir.detectors.pinned import edge_rows, read_pinned
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
 
 
@@ -17,6 +19,9 @@ class Allowlist(Parametrised):
 
     An edge is (client service, server service, port, protocol) with the direction of initiation; a new outside
     server is a new edge, a new address of a public entry's clients is not, and neither is a new pod of a known service.
+
+    `pinned` is a table of edges (CSV or JSON, as `python -m mimir.detectors export RUN_DIR` writes it) that a person edited: rows
+    with `allow` yes are allowed whatever training showed, rows with `allow` no are not.
 
     Source: Kubernetes NetworkPolicy and CiliumNetworkPolicy semantics
     Family: classical, closed set
@@ -27,15 +32,29 @@ class Allowlist(Parametrised):
     """
 
     name = "allowlist"
+    parameters = ("pinned",)
 
-    def __init__(self) -> None:
+    def __init__(self, pinned: str | None = None) -> None:
+        self.pinned = pinned
         self._allowed: tuple[EdgeKey, ...] | None = None
 
+    def check(self) -> None:
+        """MimirError where the pinned table cannot be read."""
+        if self.pinned:
+            read_pinned(Path(self.pinned))
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row an allowed edge, for a person to edit and feed back as `pinned`."""
+        return edge_rows(self.allowed)
+
     def fit(self, benign: EdgeSeries) -> Self:
-        """Allow every edge that carried at least one packet."""
+        """Allow every edge that carried at least one packet, then what is pinned; MimirError for a table that cannot be read."""
         columns = columns_of(benign)
         used = columns.fold(total_bytes(benign)).sum(axis=0) > 0
-        self._allowed = tuple(sorted(k for k, u in zip(columns.keys, used, strict=True) if u))
+        allowed = {k for k, u in zip(columns.keys, used, strict=True) if u}
+        pinned = read_pinned(Path(self.pinned)) if self.pinned else {}
+        allowed |= {key for key, allow in pinned.items() if allow}
+        self._allowed = tuple(sorted(allowed - {key for key, allow in pinned.items() if not allow}))
         return self
 
     @property

@@ -76,6 +76,10 @@ class Estimated(Parametrised):
         """An unfitted estimator; MimirError where a parameter is impossible or a package is missing."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """MimirError where the estimator cannot be made."""
+        self.make()
+
     def fit(self, benign: EdgeSeries) -> Self:
         """Learn the points of benign windows; MimirError for fewer than LEAST_WINDOWS."""
         if len(benign) < LEAST_WINDOWS:

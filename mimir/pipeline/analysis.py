@@ -165,9 +165,10 @@ def stages(spec: Spec, plain: Mapping[str, Any], directory: RunDirectory, cache:
         directory.stage("graphs", ("graphs", "flows"), part, inputs, lambda: _graphs(spec, path))
 
     def detect() -> None:
-        from mimir.pipeline.detection import detect_all
+        from mimir.pipeline.detection import detect_all, pinned_digest
 
         part = {"detector": plain["detector"], "app": spec.app.sensitive, "budget": spec.evaluation.alerts_per_day}
+        part |= pinned_digest(spec)
         inputs = ["edges.parquet", "entities.jsonl", "timeline.jsonl"]
         directory.stage("detect", DETECT_ROOMS, part, inputs, lambda: detect_all(spec, directory, cache))
 

@@ -54,17 +54,22 @@ def detect_all(spec: Spec, directory: RunDirectory, cache: Path) -> list[str]:
 
 
 def detector_problems(spec: Spec) -> list[Problem]:
-    """What keeps the detector from being made at all: an absent package, arguments it does not have."""
+    """What keeps the detector from being made at all: an absent package, arguments it does not have, an unreadable table."""
     from mimir.detectors.registry import create
 
     try:
-        detector = create(spec.detector)
-        check = getattr(detector, "make", None)
+        check = getattr(create(spec.detector), "check", None)
         if check:
             check()
     except MimirError as error:
         return [Problem("detector", f"cannot be made: {error}")]
     return []
+
+
+def pinned_digest(spec: Spec) -> dict[str, str]:
+    """{"pinned": SHA-256} of the table a person edited for the detector; {} without one. Another table, other results."""
+    pinned = getattr(spec.detector, "pinned", None)
+    return {"pinned": sha256(Path(pinned))} if pinned else {}
 
 
 def recording_series(spec: Spec, path: Path, recording: str, window_s: int) -> EdgeSeries:

@@ -16,7 +16,7 @@ from mimir.files import read_json, to_json, write_json, write_text
 from mimir.pipeline import analysis, tracked
 from mimir.pipeline.cache import code_version
 from mimir.pipeline.clusters import blind_detector
-from mimir.pipeline.detection import detector_problems
+from mimir.pipeline.detection import detector_problems, pinned_digest
 from mimir.pipeline.fields import field_problems
 from mimir.pipeline.job import Outcome
 from mimir.pipeline.lifecycle import exclusive
@@ -51,7 +51,8 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
         raise MimirError(f"reuse=require, but there is no run {path}; run it once with reuse=auto")
     with exclusive(path):
         directory = RunDirectory(path)
-        if spec.reuse != "never" and directory.finished(code_version()):
+        unchanged = directory.status.get("pinned") == pinned_digest(spec).get("pinned")
+        if spec.reuse != "never" and directory.finished(code_version()) and unchanged:
             print(f"reused: {path} (same spec, same code; reuse=never repeats it)", file=sys.stderr)
             return _conclude(spec, directory, context, fresh=False)
         if spec.reuse == "require":
@@ -103,7 +104,7 @@ def _attempt(
     began = time.perf_counter()
     directory.update(
         state="running", stage=None, stages={}, error=None, exit_code=None, code=code_version(),
-        command=context.command, signature=signature(plain),
+        command=context.command, signature=signature(plain), pinned=pinned_digest(spec).get("pinned"),
     )  # fmt: skip
     try:
         write_text(directory.path / "spec.yaml", _yaml(plain))

@@ -26,6 +26,7 @@ class AllowlistSpec:
 
     name: Literal["allowlist"]
     windows_s: list[int]
+    pinned: str | None
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)
