@@ -219,8 +219,7 @@ def sweep(out: Rows, used: int, ch: Channel, pools: Rows, until_ns: int) -> int:
             if not c.live:
                 continue
             end_ns, by_client = over(ch, row, c)
+            used = _acknowledge(out, used, c, min(end_ns, until_ns))
             if end_ns < until_ns:
                 used = _end(out, used, c, by_client, end_ns)
-            elif c.free < until_ns:
-                used = _acknowledge(out, used, c, until_ns)
     return used
