@@ -25,13 +25,17 @@ Edge = tuple[str, str]
 
 @dataclass(frozen=True)
 class GraphContent:
-    """`edges` → bytes; `leak`: edge that carries a hop → the hop (from, to) of the data; `left_out`: edges not shown, in words."""
+    """`edges` → bytes; `leak`: edge that carries a hop → the hop (from, to) of the data; `left_out`: edges not shown, in words.
+
+    `loops`: nodes whose pods talk to each other → bytes.
+    """
 
     kinds: dict[str, str]
     edges: dict[Edge, float]
     leak: dict[Edge, Edge]
     hidden: int  #: nodes left out (the quietest ones)
     left_out: tuple[str, ...]
+    loops: dict[str, float]
 
 
 def graph_content(
@@ -56,6 +60,7 @@ def graph_content(
             *_words(probes, "probe of a node", "probes of nodes"),
             *_words(lookups, "DNS lookup edge", "DNS lookup edges"),
         ),
+        loops={a: _bytes(data) for a, b, data in graph.edges(data=True) if a == b and a in kept},
     )
 
 

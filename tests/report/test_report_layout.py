@@ -120,3 +120,11 @@ def test_bare_outside_is_whom_the_last_service_talks_to() -> None:
     assert resolve_paths(graph, [["db", "web", "outside"]]) == [["db", "web", "outside:198.51.100.7"]], "unknown first"
     assert resolve_paths(graph, [["db", "outside"]]) == [["db", "outside"]], "nobody to be seen"
     assert resolve_paths(None, [["db", "outside:x"]]) == [["db", "outside:x"]]
+
+
+def test_node_that_talks_to_itself_gets_an_arc() -> None:
+    graph = _graph(("web", "db"), ("db", "db"))
+    drawing = _draw(graph, [], ["db"])
+    assert drawing.content.loops == {"db": 21_000}
+    assert "<title>db → db, between its pods: 21 kB</title>" in drawing.svg
+    assert "between its pods" not in _draw(_graph(("web", "db")), [], ["db"]).svg
