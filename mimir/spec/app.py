@@ -124,7 +124,7 @@ class ReplicationSpec:
     """A store whose pods replicate to each other: every pair of pods keeps a connection between their own addresses.
 
     Each call of one of `endpoints` is passed on to all other pods before it is answered, as `carries` × its request
-    bytes plus `frame`; each answers `reply`. Every `every_s` a pair exchanges `beat` both ways.
+    bytes plus `frame`; each answers `reply`, and tells the other pods so. Every `every_s` a pair exchanges `beat` both ways.
     """
 
     service: str

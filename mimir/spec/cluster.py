@@ -32,6 +32,7 @@ class TransportSpec:
     """TCP as it looks in the capture. Pairs are `[median, sigma]` of a log-normal, `copy_delay_us` is `[low, high]`."""
 
     segment_bytes: int
+    offload_bytes: int
     initial_window_segments: int
     max_window_segments: int
     retransmit_probability: float

@@ -53,6 +53,7 @@ def transport_of(spec: TransportSpec) -> Transport:
     """TCP parameters for the loops."""
     return Transport(
         segment_bytes=spec.segment_bytes,
+        offload_bytes=spec.offload_bytes,
         initial_window=spec.initial_window_segments,
         max_window=spec.max_window_segments,
         loss=spec.retransmit_probability,

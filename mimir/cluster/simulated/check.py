@@ -51,6 +51,8 @@ def _transport(cluster: SimulatedSpec) -> Iterator[Problem]:
     where = "cluster.transport"
     if not 1 <= tcp.segment_bytes <= 65_000:
         yield Problem(f"{where}.segment_bytes", f"is out of range (got {tcp.segment_bytes})", "1 … 65000", _WHERE)
+    if not 0 <= tcp.offload_bytes <= 65_483:
+        yield Problem(f"{where}.offload_bytes", f"is out of range (got {tcp.offload_bytes})", "0 … 65483", _WHERE)
     if not 2 <= tcp.initial_window_segments <= tcp.max_window_segments:
         got = f"{tcp.initial_window_segments} and {tcp.max_window_segments}"
         yield Problem(

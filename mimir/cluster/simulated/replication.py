@@ -54,8 +54,10 @@ class Replication:
         """Call table, in order of time: writes among `played` to all other members, and beats due before `until_ns`."""
         self._grow()
         writes = played[self._writes[played[:, ENDPOINT]]]
-        found = np.concatenate([*(self._passed_on(writes, pair) for pair in range(len(self._pairs))), new_calls(0),
-                                self._beats(until_ns)])  # fmt: skip
+        writes = writes[writes[:, SERVER] >= 0]
+        pairs = range(len(self._pairs))
+        found = np.concatenate([*(self._passed_on(writes, pair) for pair in pairs), new_calls(0),
+                                *(self._heard(writes, pair) for pair in pairs), self._beats(until_ns)])  # fmt: skip
         found[:, DURATION] = _CERTIFY_NS * self._random.lognormal(0, _SPREAD, len(found))
         return found[np.argsort(found[:, START], kind="stable")]
 
@@ -84,6 +86,16 @@ class Replication:
         reply = self._sizes(self._spec.reply, len(here))
         calls[:, REQUEST], calls[:, RESPONSE] = np.where(pushed, reply, data), np.where(pushed, data, reply)
         calls[:, PUSHED], calls[:, CLIENT], calls[:, PIN] = pushed, pair, earlier
+        return calls
+
+    def _heard(self, writes: Ints, pair: int) -> Ints:
+        """Writes of third members: everybody tells everybody what has come, which puts writes into one order (Moser et al. 1994)."""
+        later, earlier = self._pairs[pair]
+        elsewhere = writes[(writes[:, SERVER] != later) & (writes[:, SERVER] != earlier)]
+        calls = new_calls(len(elsewhere))
+        calls[:, START] = (elsewhere[:, ASKED] + elsewhere[:, REPLIED]) // 2 + _CERTIFY_NS
+        calls[:, REQUEST], calls[:, RESPONSE] = (self._sizes(self._spec.reply, len(elsewhere)) for _ in range(2))
+        calls[:, CLIENT], calls[:, PIN] = pair, earlier
         return calls
 
     def _beats(self, until_ns: int) -> Ints:

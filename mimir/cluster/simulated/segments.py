@@ -98,31 +98,34 @@ def close_connection(out: Rows, used: int, c: Record, client: bool, ts: int) -> 
 def send(
     out: Rows, used: int, c: Record, client: bool, ts: int, size: int, tcp: Transport, random: State
 ) -> tuple[int, int, bool]:
-    """A message of `size` bytes in segments, every second one acknowledged; the window doubles each round trip.
+    """A message of `size` bytes in frames, every second segment acknowledged; the window doubles each round trip.
 
+    A frame holds as many segments as offloading lets pass in one piece (`offload_bytes`), within the window.
     Returns (used, when the last segment reaches the receiver's place, whether that one is still to be acknowledged).
     """
     turn, back = (c.server_turn, c.client_turn) if client else (c.client_turn, c.server_turn)
     loss = c.client_loss if client else c.server_loss
     lost = loss if loss != NO_LOSS and tcp.loss > 0.0 and uniform(random) < tcp.loss else NO_LOSS
     window, in_round, round_ns, arrival = tcp.initial_window, 0, ts, ts
-    odd = False
+    unheard = 0
     while size > 0:
-        if in_round == window:
+        if in_round >= window:
             ts = max(ts, round_ns + 2 * c.hop + turn + back)
             in_round, round_ns, window = 0, ts, min(2 * window, tcp.max_window)
-        payload = min(size, tcp.segment_bytes)
+        payload = min(size, max(tcp.offload_bytes, tcp.segment_bytes), (window - in_round) * tcp.segment_bytes)
+        segments = (payload + tcp.segment_bytes - 1) // tcp.segment_bytes
         size -= payload
         flags = ACK if size > 0 else ACK | PSH
         if size == 0 and lost != NO_LOSS:
             used, _ = emit(out, used, c, client, ts, flags, payload, lost)
             ts += tcp.retransmit_ns
         used, arrival = emit(out, used, c, client, ts, flags, payload, NO_LOSS)
-        ts = (c.client_last if client else c.server_last) + _STEP_NS
-        in_round += 1
-        odd = not odd
-        if not odd and size > 0:
+        ts = (c.client_last if client else c.server_last) + _STEP_NS * segments
+        in_round += segments
+        unheard += segments
+        if unheard > 1 and size > 0:
             used, _ = emit(out, used, c, not client, arrival + turn, ACK, 0, NO_LOSS)
-    if not odd and arrival >= 0:
+            unheard = 0
+    if unheard != 1 and arrival >= 0:
         used, _ = emit(out, used, c, not client, arrival + turn, ACK, 0, NO_LOSS)
-    return used, arrival, odd
+    return used, arrival, unheard == 1

@@ -58,6 +58,7 @@ class Transport(NamedTuple):
     """TCP as in conf/cluster/simulated.yaml, in ns and natural logarithms."""
 
     segment_bytes: int
+    offload_bytes: int
     initial_window: int
     max_window: int
     loss: float
