@@ -17,8 +17,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from scripts.real_tables import CORPUS, WINDOW_S, edges_of, sockshop, variation, windows, wordpress  # noqa: E402
+from scripts.real_conversations import wordpress  # noqa: E402
+from scripts.real_tables import CORPUS, WINDOW_S, edges_of, sockshop, variation, windows  # noqa: E402
 
+COMPARED = {"sockshop": sockshop, "wordpress": wordpress}
 APPS = ("sockshop", "wordpress", "hipsterstore", "robotshop", "bookinfo", "trainticket")
 PAGE = ROOT / "docs" / "results" / "applications.md"
 
@@ -35,18 +37,17 @@ def main() -> None:
     for name in options.apps:
         folder = _run(_command(name, options), options.runs)
         parts.append(_section(name, folder))
-        if name in ("sockshop", "wordpress"):
-            parts.append(_compared(name, folder, options) if CORPUS.is_dir() else "*The real tables were not at hand.*")
+        if name in COMPARED and CORPUS.is_dir():
+            parts.append(COMPARED[name](lambda words: _run(words.split(), options.runs)))
+        elif name in COMPARED:
+            parts.append("*The real tables were not at hand.*")
     text = "\n\n".join(parts)
     PAGE.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
     print(PAGE)
 
 
-def _command(
-    name: str, options: argparse.Namespace, users: int | None = None, duration_s: int | None = None
-) -> list[str]:
-    return [f"app={name}", "load=steady", f"load.users={users or options.users}",
-            f"load.duration_s={duration_s or options.duration_s}",
+def _command(name: str, options: argparse.Namespace) -> list[str]:
+    return [f"app={name}", "load=steady", f"load.users={options.users}", f"load.duration_s={options.duration_s}",
             "exfiltration=none", "detector=allowlist", "evaluation=quick", "tracking=none"]  # fmt: skip
 
 
@@ -86,14 +87,6 @@ def _section(name: str, folder: Path) -> str:
     graph = _graph(name, folder, spec)
     title = f"## {name}\n\n{spec['description']}. Sensitive: {', '.join(spec['sensitive'])}."
     return "\n\n".join([title, graph, _mix(edges)])
-
-
-def _compared(name: str, folder: Path, options: argparse.Namespace) -> str:
-    def run(users: int, duration_s: int) -> tuple[str, Path]:
-        command = _command(name, options, users, duration_s)
-        return " ".join(command), _run(command, options.runs)
-
-    return sockshop(run) if name == "sockshop" else wordpress(folder)
 
 
 def _graph(name: str, folder: Path, spec: dict[str, object]) -> str:

@@ -1,25 +1,40 @@
-"""Real tables beside the simulated traffic, for scripts/applications_page.py: Sock Shop's meters, WordPress's conversations."""
+"""Real Sock Shop meters beside the simulated traffic, for scripts/applications_page.py."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = Path(os.environ.get("MIMIR_CORPUS", ROOT.parent / "shared" / "data")) / "prototype"
 WINDOW_S = 10  # s, the shortest window both the meters (5 s samples, added in pairs) and the run have
-COOKED = 16  # bytes of Linux cooked header in each frame of tshark's table
-HEADERS = COOKED + 20 + 32  # bytes of headers in a frame of TCP with timestamps: Linux cooked, IPv4, TCP
 REFERENCE = ("front-end", "catalogue", "response")
-#: users and s of a second Sock Shop run, about as busy as the real one: variation depends on volume
-MATCHED = (1200, 1200)
-MEMBERS = 3  # of pxc, conf/app/wordpress.yaml
-#: edges of the real meters that are not comparable, with the reason
-INFLATED = "-db"
+SOCKSHOP = "experiment=sockshop_meters tracking=none"
+#: edges of the real meters that are not comparable: stores (inflated), the gateway (probes and users in one row)
+INFLATED, GATEWAY = "-db", "172.17.0.1"
+#: who asks front-end: the real generator, and the users in its place
+ASKER = {"load-test": "outside:clients"}
+SPANS = (1, 2, 4, 8)  # samples of 5 s that are added up to tell the meter's noise from the traffic's
+NEAR = (0.8, 1.25)
+
+Floats = NDArray[np.float64]
+Key = tuple[str, str, str]
+Runs = list[Floats]  # of each run, bytes a sample
+
+
+@dataclass(frozen=True)
+class Real:
+    """One edge and direction of the real table, medians over the runs."""
+
+    bytes: float  # a window
+    variation: float  # of a window
+    traffic: float  # the part of it that is not the meter's
 
 
 def edges_of(folder: Path) -> pd.DataFrame:
@@ -36,165 +51,130 @@ def windows(edges: pd.DataFrame, client: str, server: str, column: str) -> pd.Se
     return one.groupby("window_start")[column].sum().reindex(starts, fill_value=0).iloc[1:-1].astype(float)
 
 
-def variation(values: pd.Series) -> float:
+def variation(values: pd.Series | Floats) -> float:
     """Coefficient of variation."""
-    return float(values.std() / values.mean()) if values.mean() else float("nan")
+    return float(np.std(values, ddof=1) / np.mean(values)) if np.mean(values) else float("nan")
 
 
-def _real_sockshop() -> dict[tuple[str, str, str], tuple[float, float]]:
-    """(client, server, direction) → (bytes a window, CV), medians over the runs; windows that may hold a theft left out."""
+def _meters() -> dict[Key, Runs]:
+    """(client, server, direction) → bytes of each 5 s sample of each run, without those that may hold a theft."""
     table = pd.read_csv(CORPUS / "sockshop_istio_bytes_rep0.csv")
     table["direction"] = table["direction"].map({"sent": "response", "received": "request"})
-    table["window"] = (table["t_sec"] // WINDOW_S).astype(int)
     # thefts at 200 … 315 s become visible a sample later; the first half minute is the users' arrival
     table = table[table["t_sec"].between(30, 195) | (table["t_sec"] > 340)]
+    table["sample"] = (table["t_sec"] / 5.01).round().astype(int)
     found = {}
-    for key, edge in table.groupby(["row_service", "col_service", "direction"]):
-        runs = []
-        for _, run in edge.groupby("increment"):
-            windows = run.groupby("window")["bytes"].agg(["sum", "count"])
-            values = windows.loc[windows["count"] == 2, "sum"]
-            if len(values) > 5 and values.mean() > 0:
-                runs.append((values.mean(), values.std() / values.mean()))
-        if runs:
-            means, variations = zip(*runs, strict=True)
-            found[key] = (float(np.median(means)), float(np.median(variations)))
+    for (client, server, direction), edge in table.groupby(["row_service", "col_service", "direction"]):
+        if server.endswith(INFLATED):
+            continue
+        wide = edge.pivot_table(index="sample", columns="increment", values="bytes", aggfunc="sum").fillna(0)
+        found[client, server, direction] = [wide[run].to_numpy(float) for run in wide.columns]
     return found
 
 
-def sockshop(run: Callable[[int, int], tuple[str, Path]]) -> str:
-    """Section on Sock Shop; `run(users, duration_s)` gives the command and folder of a run."""
-    users, duration_s = MATCHED
-    command, busy_run = run(users, duration_s)
-    busy, real = edges_of(busy_run), _real_sockshop()
-    reference_real = real[REFERENCE][0]
-    reference = windows(busy, *REFERENCE[:2], "response_payload_bytes").mean()
-    lines, ratios = [], []
-    for (client, server, direction), (mean, spread) in sorted(real.items(), key=lambda item: -item[1][0]):
-        if server.endswith(INFLATED) or client in ("172.17.0.1", "load-test"):
-            continue
-        values = windows(busy, client, server, f"{direction}_payload_bytes")
-        ratio = values.mean() / reference / (mean / reference_real)
-        if (client, server, direction) != REFERENCE:
-            ratios.append(ratio)
-        lines.append(
-            f"| {client} → {server}, {direction} | {mean / reference_real:.3f} | {values.mean() / reference:.3f} | {ratio:.2f} "
-            f"| {spread:.2f} | {variation(values):.2f} |"
-        )
+def _sums(samples: Floats, span: int) -> Floats:
+    count = len(samples) // span
+    return samples[: count * span].reshape(count, span).sum(axis=1)
 
-    def inside(volume: Callable[[str], float], one: str, other: str) -> float:
-        return volume(one) / volume(other)
 
-    def real_of(server: str) -> float:
-        return real["orders", server, "request"][0]
+def real_edge(runs: Runs) -> Real:
+    """Mean, variation, and how much of it is traffic: samples shifted in time cancel when more of them are added up.
 
-    def ours_of(server: str) -> float:
-        return float(windows(busy, "orders", server, "request_payload_bytes").mean())
+    The variance of the mean of m samples is a / m for independent traffic and b / m² for a meter that reads too early or too
+    late; a and b are fitted to m = 1, 2, 4, 8.
+    """
+    from scipy.optimize import nnls
 
-    near = sum(0.8 <= ratio <= 1.25 for ratio in ratios)
-    return f"""### Against a real deployment
-Service-mesh meters of a real Sock Shop (8 runs of 360 s, 5 s samples added in pairs; windows that may hold one of its thefts left out), medians over the runs.
-Bytes are relative to what catalogue answers front-end. The real shop was busier than the users above, and variation falls with volume, so this table is of a
-run with {users} users for {duration_s} s: {reference / 1e3:,.0f} kB a window on the reference edge, {reference_real / 1e3:,.0f} kB in the real one.
-{near} of {len(ratios)} edges and directions lie within 0.8 … 1.25 of the real one.
+    spread = np.array([[variation(_sums(run, span)) ** 2 for span in SPANS] for run in runs]).mean(axis=0)
+    spans = np.array(SPANS, dtype=float)
+    (independent, _), _ = nnls(np.stack([1 / spans, 1 / spans**2], axis=1) / spread[:, None], np.ones(len(spans)))
+    pairs = [_sums(run, 2) for run in runs]
+    return Real(
+        float(np.median([pair.mean() for pair in pairs])),
+        float(np.median([variation(pair) for pair in pairs])),
+        float(np.sqrt(independent / 2)),
+    )
+
+
+def _replies(requests: Runs, responses: Runs) -> float:
+    """CV of reply bytes per request byte over windows, median over the runs."""
+    found = []
+    for asked, told in zip(requests, responses, strict=True):
+        pairs = _sums(asked, 2), _sums(told, 2)
+        some = pairs[0] > 0
+        found.append(variation(pairs[1][some] / pairs[0][some]))
+    return float(np.median(found))
+
+
+def sockshop(run: Callable[[str], Path]) -> str:
+    """Section on Sock Shop; `run(words)` gives the folder of a run."""
+    edges, meters = edges_of(run(SOCKSHOP)), _meters()
+    real = {key: real_edge(runs) for key, runs in meters.items() if key[0] != GATEWAY}
+    ours = {key: windows(edges, ASKER.get(key[0], key[0]), key[1], f"{key[2]}_payload_bytes") for key in real}
+    reference = ours[REFERENCE].mean()
+    ratios = {key: ours[key].mean() / reference / (real[key].bytes / real[REFERENCE].bytes) for key in real}
+    compared = [ratio for key, ratio in ratios.items() if key != REFERENCE]
+    near = sum(NEAR[0] <= ratio <= NEAR[1] for ratio in compared)
+    lines = [
+        f"| {client} → {server}, {direction} | {real[key].bytes / real[REFERENCE].bytes:.3f} | {ours[key].mean() / reference:.3f} "
+        f"| {ratios[key]:.2f} | {real[key].variation:.2f} | {real[key].traffic:.2f} | {variation(ours[key]):.2f} |"
+        for key in sorted(real, key=lambda key: -real[key].bytes)
+        for client, server, direction in [key]
+    ]
+    probes = real_edge(meters[GATEWAY, "user", "request"])
+    return _SOCKSHOP.format(
+        command=SOCKSHOP, near=near, count=len(compared), low=NEAR[0], high=NEAR[1], lines="\n".join(lines), replies=_reply_table(meters, ours),
+        ours_kb=reference / 1e3, real_kb=real[REFERENCE].bytes / 1e3, probes=probes.variation, probes_traffic=probes.traffic,
+        payments=_payments(meters),
+    )  # fmt: skip
+
+
+def _reply_table(meters: dict[Key, Runs], ours: dict[Key, pd.Series]) -> str:
+    lines = ["| client → server | real | simulated |", "|---|---|---|"]
+    for client, server in sorted({key[:2] for key in ours}):
+        request, response = (client, server, "request"), (client, server, "response")
+        real = _replies(meters[request], meters[response])
+        lines.append(f"| {client} → {server} | {real:.3f} | {variation(ours[response] / ours[request]):.3f} |")
+    return "\n".join(lines)
+
+
+def _payments(meters: dict[Key, Runs]) -> float:
+    """Payments an order, by replies of 215 B and requests of 369 B."""
+    total = {key: sum(run.sum() for run in meters[key]) for key in meters}
+    orders = total["front-end", "orders", "request"] / 369
+    return float(total["orders", "payment", "response"] / 215 / orders)
+
+
+_SOCKSHOP = """### Against a real deployment
+Service-mesh meters of a real Sock Shop: 8 runs of 360 s, 5 s samples added in pairs; windows that may hold one of its thefts are left out; medians over the runs.
+Nearly all that traffic came from the project's own `load-test` pods: ten clients that repeat nine requests with the same account and never wait
+(`conf/experiment/sockshop_meters.yaml`). Under the same conditions {near} of {count} edges and directions lie within {low} … {high} of the real ones, in bytes relative
+to what catalogue answers front-end ({ours_kb:,.0f} kB a window here, {real_kb:,.0f} kB there).
 
 ```
 python run.py {command}
 ```
 
-| client → server, direction | real, relative | simulated, relative | simulated / real | real CV | simulated CV |
-|---|---|---|---|---|---|
-{chr(10).join(lines)}
+| client → server, direction | real, relative | simulated, relative | simulated / real | real CV | of it traffic | simulated CV |
+|---|---|---|---|---|---|---|
+{lines}
+
+*Of it traffic*: the meters read too early or too late, so that what one sample lacks the next one has. Adding m samples makes that part fall with 1 / m and the
+traffic's own with 1 / √m; both are fitted to m = 1, 2, 4, 8. The kubelet's probes, which are strictly periodic, show what the meter adds: CV {probes:.2f}, of it traffic {probes_traffic:.2f}.
+
+How much replies vary given the requests, which is what an invariant between the two can see: CV of reply bytes per request byte over {window} s.
+
+{replies}
 
 What differs, and why:
-* **The mix.** The real shop was asked by two generators at once: the study's users and the project's own `load-test` pods, whose tasks differ. Ours has the study's users
-  only, so ratios between edges of different requests (orders to catalogue) are not expected to agree. Within one purchase they nearly do: orders → user to
-  orders → carts, requests, is {inside(real_of, "user", "carts"):.1f} in the real one and {inside(ours_of, "user", "carts"):.1f} here.
-* **orders → payment** is not explained: {inside(real_of, "payment", "carts"):.1f} times the request bytes of orders → carts there, {inside(ours_of, "payment", "carts"):.1f} here, and it varies far more than
-  the orders that cause it. The meters count bytes, not requests, so retries and large bodies cannot be told apart.
-* **Variation.** At the same volume our edges of front-end vary more than the real ones: users drift together (`load.pace_sigma`), and so does content
-  (`cluster.content_share`); payment and shipping vary less. A detector has a harder time on the first here, an easier one on the second.
-* **front-end → user.** One login in a hundred of ours reads the list of all customers, a look-alike of a theft that the real users never asked for.
-* Sizes of requests and replies were taken from 24 runs of the same meters (`conf/app/sockshop.yaml`, [I]): this table is no independent evidence for them.
-* **Not compared:** `*-db` and session-db edges, which the real meter inflates; the gateway (probes and users in one row); `load-test → front-end`, another generator;
-  rabbitmq, which was crash-looping in the real cluster."""
-
-
-def wordpress(folder: Path) -> str:
-    """Section on WordPress, for a run directory."""
-    real = _real_wordpress()
-    simulated = _simulated_wordpress(edges_of(folder))
-    lines = ["| quantity | real, 10 s | simulated | simulated / real |", "|---|---|---|---|"]
-    lines += [
-        f"| {name} | {real[name]:,.3f} | {simulated[name]:,.3f} | {simulated[name] / real[name]:.2f} |" for name in real
-    ]
-    return f"""### Against a real conversation table
-`tshark -z conv,ip` of 10 s on a real node (12 web pods, 7 database members; the service address repeats the pods' rows and is counted once). Frames are those of the
-cooked link type ({COOKED} bytes of header) on both sides. Roles follow from the table: who talks to the service address is a web pod, who answers it is a member.
-
-{chr(10).join(lines)}
-
-What differs, and why:
-* **Frames.** The real recorder saw packets before segmentation and after reassembly by the network stack (mean {real["bytes to visitors per frame"]:,.0f} B to visitors); ours
-  writes segments of 1,448 B. Packet counts and sizes of WordPress differ by this factor; on a node with offloads switched off they would not.
-* **Queries.** A byte of query brings {real[PAYLOAD]:,.1f} B in the real one, {simulated[PAYLOAD]:,.1f} B here: our pages ask the database more often, for less each time.
-* **Visitors** of the real site were asked for through one node port; our requests carry larger headers and every connection starts with a TLS handshake.
-* **Replication.** The real members also exchange flow control and keep-alives in small frames whatever the load; volume is alike, frames are not.
-* One window of 10 s cannot give a variation: only ratios are compared. 7 members in the real cluster, {MEMBERS} here: replication is given for one other member."""
-
-
-def _real_wordpress() -> dict[str, float]:
-    from mimir.flows.foreign.conversations import read
-    from mimir.flows.foreign.table import ORIG, PACKETS, REQUEST, RESP, RESPONSE
-
-    table = read(CORPUS / "wordpress_conversations_10s.txt")
-    name = [".".join(str(low >> shift & 255) for shift in (24, 16, 8, 0)) for _, low in table.addresses]
-    flows = []  # (a, b, bytes a→b, bytes b→a, packets a→b, packets b→a)
-    for row in table.data:
-        to, back = PACKETS
-        flows.append((name[row[ORIG]], name[row[RESP]], row[REQUEST], row[RESPONSE], row[to], row[back]))
-        flows.append((name[row[RESP]], name[row[ORIG]], row[RESPONSE], row[REQUEST], row[back], row[to]))
-    vip, client, node = "10.105.16.206", "192.168.99.1", "192.168.99.100"
-    web = {a for a, b, *_ in flows if b == vip and a.startswith("172.")}
-    members = {a for a, b, *_ in flows if b in web and a.startswith("172.") and a != "172.17.0.1"} - web
-    down = [f for f in flows if f[0] in members and f[1] in web]
-    peers = [f for f in flows if f[0] in members and f[1] in members]
-    users = [f for f in flows if (f[0], f[1]) == (node, client)]
-    # traffic straight from pod to pod crosses two interfaces and is in the table twice, unlike that through the service address
-    return _ratios(_sums(down), _sums(users), _sums(peers) / 2, len(members))
-
-
-def _sums(flows: list[tuple[object, ...]]) -> np.ndarray:
-    """Bytes out, bytes back, packets out, packets back."""
-    return np.array([[float(str(value)) for value in flow[2:]] for flow in flows]).sum(axis=0)
-
-
-def _simulated_wordpress(edges: pd.DataFrame) -> dict[str, float]:
-    def frames(client: str, server: str, port: int) -> np.ndarray:
-        one = edges[(edges["client"] == client) & (edges["server"] == server) & (edges["server_port"] == port)]
-        packets = one[["response_packets", "request_packets"]].sum().to_numpy(float)
-        sizes = one[["response_bytes", "request_bytes"]].sum().to_numpy(float) + COOKED * packets
-        return np.array([*sizes, *packets])
-
-    peers = frames("pxc", "pxc", 4567)
-    both = np.array([peers[0] + peers[1], 0, peers[2] + peers[3], 0])
-    users = frames("outside:clients", "wordpress", 443)
-    return _ratios(frames("wordpress", "pxc", 3306), users, both, MEMBERS)
-
-
-PAYLOAD = f"database → web payload per web → database payload ({HEADERS} B of headers a frame taken off)"
-
-
-def _ratios(down: np.ndarray, users: np.ndarray, peers: np.ndarray, members: int) -> dict[str, float]:
-    return {
-        "database → web bytes per web → database byte": down[0] / down[1],
-        PAYLOAD: (down[0] - HEADERS * down[2]) / (down[1] - HEADERS * down[3]),
-        "database → web bytes per frame": down[0] / down[2],
-        "web → database bytes per frame": down[1] / down[3],
-        "web → database frames per database → web frame": down[3] / down[2],
-        "bytes to visitors per database → web byte": users[0] / down[0],
-        "bytes to visitors per byte from visitors": users[0] / users[1],
-        "bytes to visitors per frame": users[0] / users[2],
-        "replication bytes per frame": peers[0] / peers[2],
-        "replication to one other member per database → web byte": peers[0] / (members - 1) / down[0],
-    }
+* **orders → payment** is not explained: the meters show {payments:.1f} payments an order in every run, of the sizes that one payment has, with a variation that neither orders nor
+  shipping share; orders makes one (`OrdersController`). No retries stand in its code, and the meters count bytes, not requests.
+* **orders → carts, user and shipping** vary more in the real table than what causes them (front-end → orders). Over whole runs they agree within a few per cent, and
+  independent samples would not: the meter is late, the traffic does not vary.
+* **Regularity.** Ten closed loops without pauses are far more regular than people. Users who read for 2 to 4 s (the usual mix) vary several times as much
+  at the same volume, and drift together (`load.pace_sigma`): assumptions about people, which this table can neither support nor refute.
+* **What it is not:** independent evidence for sizes. They were taken from these meters (`conf/app/sockshop.yaml`, [I]); that sizes of nine requests explain all edges at
+  once is the evidence. A mesh's proxies add headers (tracing) that a cluster without a mesh does not have.
+* **Not compared:** `*-db` and session-db, which the real meter inflates; the gateway, where probes are mixed with a second, small load in bursts of 15 s; rabbitmq, which
+  was crash-looping. Retransmissions, pauses of garbage collectors and keep-alive probes do not show in bytes a window.
+""".replace("{window}", str(WINDOW_S)).strip()
