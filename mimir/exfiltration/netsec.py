@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mimir.errors import MimirError
 from mimir.exfiltration.paths import OUTSIDE
@@ -29,7 +30,7 @@ class Policy:
 
     def reaches_pods(self, path: tuple[str, ...]) -> bool:
         """May every hop between services go to a pod's own address, and is there one?"""
-        hops = [hop for hop in zip(path, path[1:], strict=False) if OUTSIDE not in hop]
+        hops = [hop for hop in pairwise(path) if OUTSIDE not in hop]
         return bool(hops) and not any({hop, hop[::-1]} & self.by_address for hop in hops)
 
 
