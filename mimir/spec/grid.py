@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -42,7 +43,7 @@ def expand(experiment: str, overrides: Sequence[str] = ()) -> Grid:
             seeds = [int(seed) for seed in axes.pop("seed", [])]
             chosen = [d for d in detectors if d]
             jobs = list(_jobs(experiment, axes, seeds, chosen[:1]))
-            parts = {d: to_plain(compose("config", _words(experiment, {"detector": d})))["detector"] for d in chosen}
+            parts = {d: _detector(experiment, d, axes) for d in chosen}
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError([Problem(f"experiment={experiment}", explain_failure(str(error)))]) from error
     return Grid(experiment, tuple(jobs), parts or {jobs[0]["detector"]["name"]: jobs[0]["detector"]})
@@ -57,7 +58,7 @@ def _axes(experiment: str, overrides: Sequence[str]) -> dict[str, list[str]]:
     axes: dict[str, list[str]] = {}
     swept = [f"{key!s}={value!s}" for key, value in params.items()]
     for text in [*swept, *overrides]:
-        override = parser.parse_override(text)
+        override = parser.parse_overrides([text])[0]
         key = text.split("=", 1)[0]
         values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [text.split("=", 1)[1]]
         axes[key] = [str(value) for value in values]
@@ -79,6 +80,18 @@ def _jobs(
             plain = to_plain(job)
             for seed in seeds or [plain["seed"]]:
                 yield copy.deepcopy(plain) | {"seed": seed}
+
+
+def _detector(experiment: str, name: str, axes: dict[str, list[str]]) -> dict[str, Any]:
+    """One option of conf/detector with what the experiment and the command line change in it; cheaper than a whole spec."""
+    own: Any = OmegaConf.load(config_folder() / "experiment" / f"{experiment}.yaml")
+    config = OmegaConf.merge(compose(f"detector/{name}").detector, own.get("detector") or {})
+    for key, values in axes.items():
+        if key.startswith("detector."):
+            OmegaConf.update(config, key.removeprefix("detector."), yaml.safe_load(values[0]))
+    part = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(part, dict)
+    return {str(key): value for key, value in part.items()}
 
 
 def _words(experiment: str, chosen: dict[str, str]) -> list[str]:

@@ -33,6 +33,12 @@ def test_overrides_win_and_values_keep_their_type() -> None:
     assert all(job["exfiltration"]["rates_bytes_per_min"] is None for job in grid.jobs)
 
 
+def test_globs_take_the_options_of_a_group() -> None:
+    grid = expand("benchmark_quick", ["seed=1", "exfiltration=direct", "detector=glob(*,exclude=[pyod])"])
+    assert {"allowlist", "invariants", "random"} <= set(grid.detectors)
+    assert "pyod" not in grid.detectors
+
+
 @pytest.mark.parametrize("words", [["app=nowhere"], ["load.nothing=1"]])
 def test_what_cannot_be_composed_is_refused(words: list[str]) -> None:
     with pytest.raises(SpecError):

@@ -36,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m mimir.pipeline.benchmark.byte_matrix", description=__doc__)
     parser.add_argument("table", type=Path, help="CSV of metered bytes")
-    parser.add_argument("--detectors", default="glob(*)", help="names of conf/detector as a sweep")
+    parser.add_argument(
+        "--detectors",
+        default="glob(*,exclude=[pyod,http_fingerprint,mimir_lasso,dns_information])",
+        help="names of conf/detector as a sweep",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/byte_matrix"), help="folder of table and page")
     options = parser.parse_args(arguments)
     try:
