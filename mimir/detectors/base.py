@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,4 +75,13 @@ class Detector(Protocol):
 
     def load_state(self, state: Mapping[str, Any]) -> Self:
         """The reverse of `state`; scores are identical."""
+        ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A detector of several parts, which needs their benign distributions before it can combine them."""
+
+    def calibrate(self, benign: EdgeSeries) -> Scores:
+        """Learn from benign windows it was not fitted on; their scores, each as if it had not been learned from."""
         ...

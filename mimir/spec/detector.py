@@ -44,10 +44,11 @@ class InvariantsSpec:
 
     name: Literal["invariants"]
     windows_s: list[int]
-    families: list[Literal["I1", "I2", "I3"]]
+    families: list[Literal["I1", "I2", "I3", "I4", "I5", "I6"]]
     lags: int
     ridge: float
     memory: list[int]
+    combine: Literal["bonferroni", "harmonic"]
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)

@@ -148,7 +148,7 @@ def test_i3_says_what_requests_explain() -> None:
 def test_a_leak_that_ended_is_over() -> None:
     made, threshold = detector("I3")
     alerts = made.score(series(3, leak(1e6))).score > threshold
-    assert alerts[LEAK.stop : LEAK.stop + 15].sum() <= 3
+    assert alerts[LEAK.stop : LEAK.stop + 15].sum() <= 5
 
 
 def test_load_beyond_training_is_no_leak() -> None:
@@ -177,8 +177,9 @@ def test_unnamed_visitors_share_one_column() -> None:
         rows[EdgeKey(f"outside:{address}", FE, 8079, "tcp")] = rows.pop(key("outside:users", FE))
         return to_series(rows, toy, series(1).workloads, None)
 
-    made = Invariants().fit(public(1, "198.51.100.1"))
-    named = Invariants().fit(series(1))
+    families = ("I1", "I2", "I3", "I4")  # the others look at pods, which the public series does not show
+    made = Invariants(families=families).fit(public(1, "198.51.100.1"))
+    named = Invariants(families=families).fit(series(1))
     assert made.score(public(3, "198.51.100.9")).score == pytest.approx(named.score(series(3)).score, abs=1e-6)
 
 
@@ -206,6 +207,7 @@ def test_window_sums() -> None:
 
 def test_long_sums_are_held_down_when_the_excess_is_over() -> None:
     assert held(np.array([[0.0, 9.0], [4.0, 9.0]]), (1, 6))[:, 1] == pytest.approx([0.0, 9.0])
+    assert held(np.array([[2.0, 3.0]]), (1, 6))[:, 1] == pytest.approx([3.0]), "a steady excess stays"
 
 
 def test_correlation_is_drawn_towards_independence() -> None:
@@ -214,3 +216,58 @@ def test_correlation_is_drawn_towards_independence() -> None:
     assert out[0, 1] == pytest.approx(60 / 90)
     assert np.diag(out).tolist() == [1, 1]
     assert correlation(np.zeros((60, 2))).tolist() == np.eye(2).tolist()
+
+
+# I4
+def test_i4_sees_a_relay_that_returns_more_than_it_got() -> None:
+    made, threshold = detector("I4")
+    assert (made.score(series(3)).score > threshold).mean() < 0.02
+    half = ("user", "front-end", "outside:users")  # the data was in the relay already
+    windows = series(3, leak(5e5, half))
+    assert (made.score(windows).score[LEAK.start : LEAK.stop] > threshold).mean() > 0.8
+    reason = made.explain(windows.at(70))[0]
+    assert reason.family == "I4"
+    assert reason.bytes_low < 5e5 < reason.bytes_high * 1.2
+    assert "relay balance" in reason.text
+
+
+# I5
+def test_i5_names_the_pod_that_returns_more_than_its_siblings() -> None:
+    made, _ = detector("I5")
+    windows = series(3, leak(1e6))
+    assert made.score(windows).score[LEAK.start : LEAK.stop].min() > 2 * made.score(series(3)).score.max()
+    reason = made.explain(windows.at(70))[0]
+    assert len(reason.pods) == 1
+    assert windows.workloads[reason.pods[0]] in {"user", "front-end"}
+
+
+def test_i5_is_off_without_siblings() -> None:
+    single = select(series(1), series(1).edges)
+    assert "I5 is off" in Invariants(families=["I5"]).fit(single).notes[0]
+
+
+# I6
+def test_i6_sees_more_leaving_than_users_asked_for_and_new_names() -> None:
+    made, threshold = detector("I6")
+    assert (made.score(series(3)).score > threshold).mean() < 0.02
+    for path in (("front-end", "outside:users"), ("user-db", "outside:sink")):
+        windows = series(3, leak(3e6, path))
+        assert (made.score(windows).score[LEAK.start : LEAK.stop] > threshold).mean() > 0.8
+        assert made.explain(windows.at(70))[0].path[-1] == path[-1]
+
+
+def test_i6_sees_names_that_one_pod_asks_for() -> None:
+    made, threshold = detector("I6")
+    windows = series(3, leak(3e3, TUNNEL, dns=True))
+    assert (made.score(windows).score[LEAK.start : LEAK.stop] > threshold).mean() > 0.8
+    assert "DNS names" in made.explain(windows.at(70))[0].text
+
+
+# calibration of the families
+def test_calibrated_families_keep_their_state_and_order() -> None:
+    made = Invariants().fit(series(1))
+    benign = made.calibrate(series(2)).score
+    leaking = made.score(series(3, leak(1e6))).score
+    assert leaking[LEAK.start + 2 : LEAK.stop].min() > benign.max()
+    twin = Invariants().load_state(made.state())
+    assert np.array_equal(twin.score(series(3, leak(1e6))).score, leaking)

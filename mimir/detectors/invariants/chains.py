@@ -1,62 +1,101 @@
-"""Tests for a leak: one statistic per edge, and one per chain from a sensitive store to the outside.
+"""PathGLR, tests for a leak: one statistic per invariant, and one per leak path and message size.
 
-A leak of r bytes a window over a chain adds r to every edge of it. With standardised residuals z, gains gₑ = 1/σₑ(t)
-and their correlation C, the best linear statistic is T = Σ gᵀC⁻¹z / √(Σ gᵀC⁻¹g) over the last K windows, and
-r̂ = Σ gᵀC⁻¹z / Σ gᵀC⁻¹g (generalised likelihood ratio; Basseville & Nikiforov 1993, section 7.2).
+A leak of r bytes a window in messages of m bytes over a path changes the residuals by r h: its bytes and r/m requests on
+every hop, less what the regressions explain away. With standardised residuals z, h in units of σ(t) and the shrunk
+correlation C of the residuals, the best linear statistic is T = Σ hᵀC⁻¹z / √(Σ hᵀC⁻¹h) over the last K windows, and
+r̂ = Σ hᵀC⁻¹z / Σ hᵀC⁻¹h (generalised likelihood ratio; Basseville & Nikiforov 1993, section 7.2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.detectors.invariants.targets import CALLS, COUNT, KINDS, NAMES, REPLIES, REQUESTS, Target
-from mimir.detectors.leakpaths import LeakPath
+from mimir.detectors.invariants.targets import CALLS, CLEAN, COUNT, KINDS, NAMES, REPLIES, REQUESTS, Invariant, Target
+from mimir.detectors.leakpaths import Hop, LeakPath
 
 Array = NDArray[np.float64]
 
+MEMBERS = len(KINDS)  #: invariants a hop
+MESSAGE_SIZES = (1024.0, 4096.0, 16384.0)  #: bytes a message that are tried, beside bytes alone and messages alone
 SHRINK = 30.0  #: windows' worth of belief that residuals of different edges are uncorrelated
 RECENT = 3  #: a part at most 1/RECENT of the K windows long, up to now, must still show …
-STILL = 2.0  #: … 1/STILL of the mean excess, or the leak counts as over
+STILL = 1.2  #: … 1/STILL of the mean excess, or the leak counts as over
 CLIP = 6.0  #: statistics further from their median than this are cut before their scatter is taken
 POOLED = 10.0  #: independent stretches' worth of belief in the scale common to all tests
 
 
 class Test(NamedTuple):
-    """Positions of the invariants summed up, and the number of the chain (-1: a single edge)."""
+    """What a leak would do to some invariants: `weights` in their units per leaked byte (or message) a window.
+
+    `chain` is the number of the leak path, -1 for a single invariant; `message` the bytes a message is supposed to hold
+    (inf: bytes alone, 0: messages alone). Members of a chain come hop by hop, MEMBERS a hop.
+    """
 
     members: tuple[int, ...]
+    weights: tuple[float, ...]
     chain: int
-    kind: str
+    message: float
 
 
-def tests_of(targets: Sequence[Target], dns: Sequence[bool], paths: Sequence[LeakPath]) -> list[Test]:
-    """One test per invariant, then one per chain and kind.
-
-    Chains through DNS replies are left out, and so are request counts of chains that only partly run over DNS: a name
-    holds far less than a message, so a leak does not add equally many requests to every hop.
-    """
-    position = {target: i for i, target in enumerate(targets)}
-    out = [Test((i,), -1, target.kind) for i, target in enumerate(targets)]
+def tests_of(invariants: Sequence[Invariant], dns: Sequence[bool], paths: Sequence[LeakPath]) -> list[Test]:
+    """One test per invariant, then one per chain and message size. Chains through DNS replies are left out."""
+    position = {invariant.target: i for i, invariant in enumerate(invariants)}
+    out = [Test((i,), (1.0,), -1, np.inf) for i in range(len(invariants))]
     for number, path in enumerate(paths):
-        names = sum(dns[hop.edge] for hop in path.hops)
         if any(dns[hop.edge] and hop.reply for hop in path.hops):
             continue
-        for kind in KINDS:
-            if kind == COUNT and 0 < names < len(path.hops):
-                continue
-            wanted = [Target(h.edge, _counter(kind, bool(dns[h.edge]), h.reply), kind) for h in path.hops]
-            out.append(Test(tuple(position[t] for t in wanted), number, kind))
+        members = members_of(path.hops, position, dns)
+        names = sum(dns[hop.edge] for hop in path.hops)
+        out += _one_kind(members, number, len(path.hops) > names > 0)
+        if not names:
+            sized = tuple(m for m in members if invariants[m].target.kind != CLEAN)
+            per_byte, per_message = signature(invariants, sized, path.hops)
+            out += [
+                Test(sized, tuple((per_byte + per_message / size).tolist()), number, size) for size in MESSAGE_SIZES
+            ]
     return out
 
 
-def _counter(kind: str, dns: bool, reply: bool) -> str:
-    if kind == COUNT:
-        return CALLS
+def _one_kind(members: tuple[int, ...], number: int, mixed: bool) -> list[Test]:
+    """Bytes alone, by OWN and by CLEAN, and messages alone.
+
+    No counts where only part of a path runs over DNS: a name holds far less than a message, so a leak does not add equally
+    many requests to every hop.
+    """
+    kinds = [(k, 0.0 if kind == COUNT else np.inf) for k, kind in enumerate(KINDS) if not (mixed and kind == COUNT)]
+    ones = (1.0,) * (len(members) // MEMBERS)
+    return [Test(members[k::MEMBERS], ones, number, message) for k, message in kinds]
+
+
+def members_of(hops: Sequence[Hop], position: Mapping[Target, int], dns: Sequence[bool]) -> tuple[int, ...]:
+    """Invariants that a leak over these hops breaks: OWN, CLEAN and COUNT of each."""
+    wanted = [
+        Target(h.edge, CALLS if kind == COUNT else carrier(bool(dns[h.edge]), h.reply), kind)
+        for h in hops
+        for kind in KINDS
+    ]
+    return tuple(position[target] for target in wanted)
+
+
+def carrier(dns: bool, reply: bool) -> str:
+    """The counter in which data on a hop rides."""
     return NAMES if dns else REPLIES if reply else REQUESTS
+
+
+def signature(invariants: Sequence[Invariant], members: Sequence[int], hops: Sequence[Hop]) -> tuple[Array, Array]:
+    """(members,) change of the residuals per leaked byte and per message a window.
+
+    A message is a request on every hop; regressions that have these requests among their regressors explain part of it
+    away, and that part is taken off.
+    """
+    touched = {hop.edge for hop in hops}
+    counts = np.array([invariants[m].target.counter == CALLS for m in members])
+    explained = np.array([invariants[m].explains(touched) for m in members])
+    return np.where(counts, 0.0, 1.0), np.where(counts, 1.0, 0.0) - explained
 
 
 def correlation(residuals: Array) -> Array:
@@ -91,10 +130,25 @@ class Signal(NamedTuple):
 def signal_of(test: Test, z: Array, gain: Array, shared: Array, corr: Array) -> Signal:
     """From (T, M) residuals, gains 1/σ and shared parts of σ."""
     members = list(test.members)
-    g = gain[:, members]
-    weighted = g if len(members) == 1 else np.linalg.solve(corr[np.ix_(members, members)], g.T).T
-    power = np.maximum((weighted * g).sum(axis=1), 1e-300)
+    g, h = gain[:, members], gain[:, members] * np.array(test.weights)
+    weighted = h if len(members) == 1 else h @ np.linalg.inv(corr[np.ix_(members, members)])
+    power = np.maximum((weighted * h).sum(axis=1), 1e-300)
     return Signal((weighted * z[:, members]).sum(axis=1), power, weighted * g * shared[:, members])
+
+
+def estimate_of(members: Sequence[int], signatures: Array, z: Array, gain: Array, shared: Array, corr: Array) -> Signal:
+    """The generalised least squares estimate of the first of the amplitudes of `signatures` (A, members).
+
+    All are estimated together over the given windows. The mean of `signal` is the estimate, `power` its variance in each window.
+    """
+    chosen = list(members)
+    inner = corr[np.ix_(chosen, chosen)]
+    g = gain[:, chosen]
+    h = g[:, None, :] * signatures  # (T, A, members)
+    weighted = h @ np.linalg.inv(inner)
+    gram = np.einsum("tam,tbm->ab", weighted, h)
+    pick = len(h) * (np.linalg.pinv(gram)[0] @ weighted)  # (T, members)
+    return Signal((pick * z[:, chosen]).sum(axis=1), ((pick @ inner) * pick).sum(axis=1), pick * g * shared[:, chosen])
 
 
 def statistic(test: Signal, length: int) -> Array:
@@ -103,16 +157,16 @@ def statistic(test: Signal, length: int) -> Array:
 
 
 def held(z: Array, lengths: Sequence[int]) -> Array:
-    """(T, K) standardised statistics; a long sum is held down where its recent part no longer shows the excess.
+    """(T, K) standardised statistics; a long sum falls back to its recent parts where these no longer show the excess.
 
-    Without it a sum would report a leak long after its end.
+    Without it a sum would report a leak long after its end. A steady leak gives the last r of K windows z √(r/K) ± 1.
     """
     out = z.copy()
     for k, length in enumerate(lengths):
-        recent = max((r for r, other in enumerate(lengths) if other * RECENT <= length), default=k)
-        if recent != k:
-            limit = STILL * z[:, recent] * np.sqrt(length / lengths[recent])
-            out[:, k] = np.minimum(z[:, k], np.maximum(limit, 0.0))
+        shorter = [r for r, other in enumerate(lengths) if other * RECENT <= length]
+        for r in [r for r in shorter if lengths[r] > 1] or shorter:  # a lone window is too noisy to end a long sum
+            over = z[:, r] < z[:, k] * np.sqrt(lengths[r] / length) / STILL
+            out[:, k] = np.where(over, np.minimum(out[:, k], np.maximum(z[:, r], 0.0)), out[:, k])
     return out
 
 

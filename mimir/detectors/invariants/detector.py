@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir.detectors.base import Reason, Scores
+from mimir.detectors.combination import Combination, How
 from mimir.detectors.invariants.closed_set import ClosedSet
 from mimir.detectors.invariants.mediation import Mediation
+from mimir.detectors.invariants.outside import Outside
+from mimir.detectors.invariants.relay import RelayBalance
+from mimir.detectors.invariants.replicas import ReplicaSymmetry
 from mimir.detectors.invariants.volume import Volume
 from mimir.detectors.parameters import Parametrised
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window, is_outside
+
+Array = NDArray[np.float64]
 
 MIN_WINDOWS = 10  #: benign windows below which no regression is fitted
 CONVINCING_P = 1e-4  #: p-value below which a chain of I3 says where bytes on a new edge come from
@@ -63,38 +69,43 @@ class Family(Protocol):
         ...
 
 
+#: share of the alert budget that each part of a family gets (of those that are on)
+WEIGHTS = {"I1": 0.15, "I2": 0.1, "I3": 0.4, "I3 DNS": 0.15, "I4": 0.05, "I5": 0.05, "I6": 0.1}
+UNEXPLAINED = 1.0  #: surprise of a family below which it gives no reasons, unless it is the strongest
+
+
 class Invariants(Parametrised):
-    """Score = the largest surprise among `families`, corrected for their number (Bonferroni).
+    """Score = −log₁₀ of the combined p-value of all `families`; see docs/concepts/invariants.md.
 
-    I1 closed set, I2 service-address mediation, I3 request-driven volume; each usable alone. `lags` windows of earlier
-    requests and the `ridge` strength belong to I3, as does `memory`: over how many windows it adds up small excesses.
-
-    Source: Mimir; after Jiang, Chen & Yoshihira 2006 (invariants) and Shafer & Vovk 2008 (conformal p-values)
-    Family: invariants
-    Supervised: no
-    Needs: bytes
-    Complexity: O(T M²) to fit and O(T (M + P K)) to score, M invariants, P paths, K lengths of memory
-    Limits: needs request counts; an attacker whose leak follows the requests in proportion stays below the variance
+    I1 closed set, I2 service-address mediation, I3 request-driven volume with PathGLR, I4 relay balance, I5 replica symmetry,
+    I6 outside and DNS; each usable alone. `lags` windows of earlier requests and the `ridge` strength belong to the
+    regressions; `memory`: over how many windows small excesses are added up; `combine`: bonferroni or harmonic.
     """
 
     name = "invariants"
-    parameters = ("families", "lags", "ridge", "memory")
+    parameters = ("families", "lags", "ridge", "memory", "combine")
 
     def __init__(
         self,
-        families: Sequence[str] = ("I1", "I2", "I3"),
+        families: Sequence[str] = ("I1", "I2", "I3", "I4", "I5", "I6"),
         lags: int = 1,
         ridge: float = 0.01,
-        memory: Sequence[int] = (1, 3, 6),
+        memory: Sequence[int] = (1, 5, 15, 60),
+        combine: How = "bonferroni",
     ) -> None:
         self.families, self.lags, self.ridge, self.memory = list(families), lags, ridge, list(memory)
+        self.combine: How = combine
         self._fitted: dict[str, Family] = {}
+        self._combination = Combination({"": 1.0})
 
     def _make(self) -> dict[str, Family]:
         makers: dict[str, Callable[[], Family]] = {
             "I1": ClosedSet,
             "I2": Mediation,
             "I3": lambda: Volume(self.lags, self.ridge, self.memory),
+            "I4": lambda: RelayBalance(self.ridge, self.memory),
+            "I5": lambda: ReplicaSymmetry(self.memory),
+            "I6": lambda: Outside(self.ridge, self.memory),
         }
         unknown = [f for f in self.families if f not in makers]
         if unknown or not self.families:
@@ -106,6 +117,10 @@ class Invariants(Parametrised):
                 f"detector.lags must be ≥ 0, ridge > 0 and memory ≥ 1 (got {self.lags}, {self.ridge}, {self.memory}); "
                 "see conf/detector/invariants.yaml"
             )
+        if self.combine not in get_args(How):
+            raise MimirError(
+                f"detector.combine must be one of {', '.join(get_args(How))} (got {self.combine}); see conf/detector/invariants.yaml"
+            )
         return {name: makers[name]() for name in dict.fromkeys(self.families)}
 
     def fit(self, benign: EdgeSeries) -> Self:
@@ -115,9 +130,28 @@ class Invariants(Parametrised):
                 f"invariants need at least {MIN_WINDOWS} benign windows to fit (got {len(benign)}); raise evaluation.fit_s"
             )
         self._fitted = {name: family.fit(benign) for name, family in self._make().items()}
+        self._combination = self._combined()
         for note in self.notes:
             LOG.info("%s", note)
         return self
+
+    def _combined(self) -> Combination:
+        """Shares of the budget of the families that are on."""
+        on = [name for name, family in self._fitted.items() if not family.note]
+        parts = [part for part in WEIGHTS if part.split()[0] in on] or list(self._fitted)
+        return Combination({part: WEIGHTS[part] for part in parts}, self.combine)
+
+    def calibrate(self, benign: EdgeSeries) -> Scores:
+        """Learn the benign distribution of every family from another recording; its scores, each hour judged by the others.
+
+        Without it, families claim their own p-values. The threshold is still set from the scores that come back.
+        """
+        self.require(bool(self._fitted))
+        parts, edges = self._parts(benign)
+        used = {name: parts[name] for name in self._combination.weights}
+        score = self._combination.benign_scores(used, benign.window_s)
+        self._combination.calibrate(used, benign.window_s)
+        return Scores(benign.window_s, benign.window_start, score, benign.edges, edges)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -125,35 +159,48 @@ class Invariants(Parametrised):
         self.require(bool(self._fitted))
         return tuple(f.note for f in self._fitted.values() if f.note)
 
+    def _parts(self, windows: EdgeSeries) -> tuple[dict[str, Array], Array]:
+        """(T,) surprise of every part, and (T, E) the largest surprise of each edge."""
+        parts: dict[str, Array] = {}
+        edges = np.zeros((len(windows), len(windows.edges)))
+        for name, family in self._fitted.items():
+            whole, per_edge = family.surprise(windows)
+            parts |= family.parts(windows) if isinstance(family, Volume) else {name: whole}
+            edges = np.maximum(edges, per_edge)
+        return parts, edges
+
     def score(self, windows: EdgeSeries) -> Scores:
-        """Surprise per window; contributions are the surprise of each edge (its largest over the families)."""
+        """Combined surprise per window; contributions are the surprise of each edge (its largest over the families)."""
         self.require(bool(self._fitted))
-        price = np.log10(sum(not f.note for f in self._fitted.values()) or 1)
-        score, edges = np.zeros(len(windows)), np.zeros((len(windows), len(windows.edges)))
-        for family in self._fitted.values():
-            whole, parts = family.surprise(windows)
-            score, edges = np.maximum(score, whole - price), np.maximum(edges, parts)
+        parts, edges = self._parts(windows)
+        score = self._combination.score({name: parts[name] for name in self._combination.weights})
         return Scores(windows.window_s, windows.window_start, score, windows.edges, edges)
 
     def explain(self, window: Window) -> list[Reason]:
-        """Reasons of the family with the largest surprise first; families without any are silent."""
+        """Reasons of the family with the smallest p-value first; families without any are silent."""
         self.require(bool(self._fitted))
-        ranked = sorted(
-            ((float(f.surprise(window.series)[0][window.index]), -i, f) for i, f in enumerate(self._fitted.values())),
-            key=lambda r: r[:2],
-            reverse=True,
-        )
-        reasons = [reason for surprise, _, family in ranked if surprise > 0 for reason in family.reasons(window)]
+        parts, _ = self._parts(window.series)
+        weights = self._combination.weights
+        strength = {f: 0.0 for f in self._fitted}
+        for part in weights:
+            own = float(self._combination.part(part, parts[part])[window.index] + np.log10(weights[part]))
+            family = part.split()[0]
+            strength[family] = max(strength[family], own if parts[part][window.index] > 0 else -np.inf)
+        ranked = sorted(self._fitted, key=lambda f: -strength[f])
+        spoken = [f for n, f in enumerate(ranked) if strength[f] > -np.inf and (n == 0 or strength[f] > UNEXPLAINED)]
+        reasons = [reason for f in spoken for reason in self._fitted[f].reasons(window)]
         chains = [r.path for r in reasons if r.family == "I3" and (r.p_value or 1.0) < CONVINCING_P]
         return [r if r.family == "I3" else replace(r, path=joined(r.path, chains)) for r in reasons]
 
     def state(self) -> Mapping[str, Any]:
-        """State of each family."""
+        """State of each family, and the benign surprises of each part once calibrated."""
         self.require(bool(self._fitted))
-        return {name: family.state() for name, family in self._fitted.items()}
+        families = {name: family.state() for name, family in self._fitted.items()}
+        return {"families": families, "combination": self._combination.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> Self:
         """The reverse of `state`."""
         made = self._make()
-        self._fitted = {name: made[name].load_state(part) for name, part in state.items()}
+        self._fitted = {name: made[name].load_state(part) for name, part in state["families"].items()}
+        self._combination = self._combined().load_state(state["combination"])
         return self

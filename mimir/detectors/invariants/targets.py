@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -44,6 +44,11 @@ class Invariant:
     target: Target
     regressors: tuple[tuple[int, int], ...]
     fit: Fit
+
+    def explains(self, edges: Collection[int]) -> float:
+        """What the prediction rises by when each of `edges` carries one request more in every window."""
+        betas = zip(self.regressors, self.fit.beta[1:], strict=True)
+        return float(sum(beta for (edge, _), beta in betas if edge in edges))
 
 
 class Counts:

@@ -21,6 +21,7 @@ from mimir.flows.edges import EdgeKey, EdgeSeries, Window
 Array = NDArray[np.float64]
 
 MOST_HOPS, MOST_CHAINS = 4, 100
+MIN_STRETCHES = 12  #: stretches of K windows that training must hold for sums over K windows to be used
 #: σ above the knee where residuals begin to count logarithmically: sizes and look-ups come in bursts, requests do not
 BURSTY_UNIT, STEADY_UNIT = 0.5, 2.5
 HOP_PRICE = 0.3  #: surprise a chain pays for each hop more than the shortest: every hop is one more relay to plant
@@ -34,6 +35,8 @@ class Evidence:
     residuals: tg.Residuals  # (T, M)
     normal: Array  # (T, M)
     surprise: Array  # (T,)
+    dns: Array  # (T,) surprise of the strongest test that involves DNS
+    other: Array  # (T,) that of all others
     test: NDArray[np.int64]  # (T,)
     length: NDArray[np.int64]  # (T,) windows summed up
 
@@ -68,7 +71,7 @@ class Volume:
         self.keys = tuple(sorted(k for k, u in zip(columns.keys, used, strict=True) if u))
         self.dns = tg.dns_edges(benign, self.keys)
         self.paths = leak_paths(self.keys, benign.sensitive, MOST_HOPS, MOST_CHAINS)
-        self.lengths = tuple(sorted({1, *self.memory}))
+        self.lengths = tuple(sorted({1, *(k for k in self.memory if k * MIN_STRETCHES <= len(benign))}))
         counts = tg.Counts(benign, self.keys, self.dns)
         self.presence = counts.presence
         self.invariants, held_out = tg.fit_invariants(
@@ -83,26 +86,29 @@ class Volume:
         stretches = len(benign) / np.array(self.lengths, dtype=np.float64)
         self._freedom = stretches + chains.POOLED
         scatter = [chains.scatter(v) for v in self._statistics(normal, residuals)]
-        group = (
-            np.array([(tg.KINDS.index(t.kind), t.chain >= 0) for t in self.tests]) @ [2, 1]
-            if self.tests
-            else np.zeros(0)
-        )
+        group = np.array([self._group(t) for t in self.tests], dtype=np.float64)
         self._location = np.array([s[0] for s in scatter]).reshape(-1, len(self.lengths))
         spread = np.array([s[1] for s in scatter]).reshape(-1, len(self.lengths))
         self.scale = chains.pooled_scale(spread, stretches, group)
         return self
 
+    def _group(self, test: chains.Test) -> float:
+        """Tests of one group scatter alike: invariants of a kind, chains by kind or message size."""
+        kind = tg.KINDS.index(self.invariants[test.members[0]].target.kind)
+        if test.chain < 0:
+            return -1.0 - kind
+        return -10.0 - kind if len(test.members) == len(self.paths[test.chain].hops) else test.message
+
     def _make_tests(self) -> None:
         steady = [i.target.kind == tg.COUNT and not self.dns[i.target.edge] for i in self.invariants]
         self._unit = np.where(np.array(steady, dtype=bool), STEADY_UNIT, BURSTY_UNIT)
-        self.tests = chains.tests_of([i.target for i in self.invariants], self.dns.tolist(), self.paths)
+        self.tests = chains.tests_of(self.invariants, self.dns.tolist(), self.paths)
         on_chain = np.array([test.chain >= 0 for test in self.tests], dtype=bool)
         share = CHAIN_SHARE if on_chain.any() else 0.0
         chain, edge = share / max(on_chain.sum(), 1), (1 - share) / max((~on_chain).sum(), 1)
         # weighted Bonferroni, less the constant that all tests share
         self._price = np.where(on_chain, 0.0, np.log10(chain / edge) if on_chain.any() else 0.0)
-        hops = np.array([len(test.members) for test in self.tests])
+        hops = np.array([len(self.paths[test.chain].hops) if test.chain >= 0 else 1 for test in self.tests])
         self._price += HOP_PRICE * np.where(on_chain, hops - hops.min(where=on_chain, initial=MOST_HOPS), 0)
 
     def _statistics(self, normal: Array, residuals: tg.Residuals) -> list[Array]:
@@ -121,18 +127,28 @@ class Volume:
         self._last = (windows, out)
         return out
 
-    def _strongest(self, normal: Array, residuals: tg.Residuals) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+    def _strongest(
+        self, normal: Array, residuals: tg.Residuals
+    ) -> tuple[Array, Array, Array, NDArray[np.int64], NDArray[np.int64]]:
         count = len(normal)
         best, test, length = np.zeros(count), np.zeros(count, np.int64), np.ones(count, np.int64)
+        parts = np.zeros((2, count))
         for n, values in enumerate(self._statistics(normal, residuals)):
             z = chains.held((values - self._location[n]) / self.scale[n], self.lengths)
             surprise = tails.surprise(z, self._freedom) - self._price[n]
             longest = surprise.argmax(axis=1)
             surprise = np.take_along_axis(surprise, longest[:, None], axis=1)[:, 0]
+            part = int(any(self.dns[self.invariants[m].target.edge] for m in self.tests[n].members))
+            parts[part] = np.maximum(parts[part], surprise)
             better = surprise > best
             best = np.where(better, surprise, best)
             test, length = np.where(better, n, test), np.where(better, np.array(self.lengths)[longest], length)
-        return tails.bend(best), test, length
+        return tails.bend(best), tails.bend(parts[1]), tails.bend(parts[0]), test, length
+
+    def parts(self, windows: EdgeSeries) -> dict[str, Array]:
+        """(T,) surprise with and without DNS apart: queries are few, and their tails another matter."""
+        evidence = self.evidence(windows)
+        return {"I3": evidence.other, "I3 DNS": evidence.dns}
 
     def surprise(self, windows: EdgeSeries) -> tuple[Array, Array]:
         """(T,) corrected surprise of the strongest test; (T, E) of the strongest single-window residual of each edge."""

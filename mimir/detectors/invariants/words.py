@@ -62,9 +62,11 @@ def _runners_up(volume: Volume, evidence: Evidence, span: slice) -> list[chains.
 
 def _of_test(volume: Volume, evidence: Evidence, window: Window, span: slice, test: chains.Test) -> list[Reason]:
     path, hops = _chain(volume, test)
-    size = leaked(volume, evidence, span, test, hops)
+    size = leaked(volume, evidence, span, hops)
     excess = evidence.normal[span].sum(axis=0)
-    members = sorted(zip(test.members, hops, strict=True), key=lambda m: -excess[m[0]])
+    each = len(test.members) // len(hops)
+    broken = [max(test.members[each * n : each * (n + 1)], key=lambda m: excess[m]) for n in range(len(hops))]
+    members = sorted(zip(broken, hops, strict=True), key=lambda m: -excess[m[0]])
     named = real_names(path, window.series, window.index)
     pods = tuple(dict.fromkeys(p for hop in hops for p in _pods(volume, evidence, window, span, hop)))
     last = volume.keys[hops[-1].edge]
@@ -96,23 +98,22 @@ def _chain(volume: Volume, test: chains.Test) -> tuple[tuple[str, ...], tuple[Ho
     return ((key.server, key.client) if reply else (key.client, key.server)), (Hop(target.edge, reply),)
 
 
-def leaked(
-    volume: Volume, evidence: Evidence, span: slice, test: chains.Test, hops: Sequence[Hop]
-) -> tuple[float, float, float]:
+def leaked(volume: Volume, evidence: Evidence, span: slice, hops: Sequence[Hop]) -> tuple[float, float, float]:
     """Bytes leaked a window over these hops, and the ends of a 95 % interval, none below 0.
 
-    Taken from the invariants whose regressors a leak cannot touch: its own requests would explain part of it away.
+    Bytes and messages are estimated together: how many requests the leak adds is unknown, and regressions explain part of
+    its bytes by them.
     """
     position = {i.target: n for n, i in enumerate(volume.invariants)}
-    members = tuple(position[Target(h.edge, _carrier(volume, h), CLEAN)] for h in hops)
-    residuals, number = evidence.residuals, volume.tests.index(test)
-    sized = chains.Test(members, test.chain, CLEAN)
-    sigma, shared = residuals.sigma[span] * volume.spread, residuals.shared[span] * volume.spread
-    standard = (residuals.standard[span] - volume.bias) / volume.spread
-    signal = chains.signal_of(sized, standard, 1.0 / sigma, shared, volume.correlation)
-    length, power = len(signal.signal), float(signal.power.sum())
-    estimate = float(signal.signal.sum()) / power
-    error = Z95 * float(np.sqrt(chains.variance(signal, length)[-1])) / power * float(volume.scale[number].max())
+    members = chains.members_of(hops, position, volume.dns.tolist())
+    signatures = np.stack(chains.signature(volume.invariants, members, hops))
+    residuals, spread = evidence.residuals, volume.spread
+    standard = (residuals.standard[span] - volume.bias) / spread
+    gain, shared = 1.0 / (residuals.sigma[span] * spread), residuals.shared[span] * spread
+    found = chains.estimate_of(members, signatures, standard, gain, shared, volume.correlation)
+    length = len(found.signal)
+    estimate = float(found.signal.sum()) / length
+    error = Z95 * float(np.sqrt(chains.variance(found, length)[-1])) / length
     low, middle, high = NAME_CARRIES if any(volume.dns[h.edge] for h in hops) else (1.0, 1.0, 1.0)
     return (
         max(estimate, 0.0) * middle,
@@ -122,7 +123,7 @@ def leaked(
 
 
 def _carrier(volume: Volume, hop: Hop) -> str:
-    return NAMES if volume.dns[hop.edge] else REPLIES if hop.reply else REQUESTS
+    return chains.carrier(bool(volume.dns[hop.edge]), hop.reply)
 
 
 def _pods(volume: Volume, evidence: Evidence, window: Window, span: slice, hop: Hop) -> tuple[str, ...]:
