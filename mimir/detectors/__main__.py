@@ -105,7 +105,7 @@ def _allowed(detector: Any) -> Sequence[Any]:
     from mimir.detectors.columns import keys_from_json
 
     state = detector.state()
-    rows = state.get("allowed", (state.get("I1") or {}).get("allowed"))
+    rows = state.get("allowed", (state.get("families", {}).get("I1") or {}).get("allowed"))
     if rows is None:
         raise MimirError(
             f"{detector.name} learns no closed set of edges to export (allowlist does, and invariants with family I1); "

@@ -80,6 +80,14 @@ class Invariants(Parametrised):
     I1 closed set, I2 service-address mediation, I3 request-driven volume with PathGLR, I4 relay balance, I5 replica symmetry,
     I6 outside and DNS; each usable alone. `lags` windows of earlier requests and the `ridge` strength belong to the
     regressions; `memory`: over how many windows small excesses are added up; `combine`: bonferroni or harmonic.
+
+    Source: Mimir; after Jiang, Chen & Yoshihira 2006 (invariants), Basseville & Nikiforov 1993, section 7.2 (generalised
+        likelihood ratio) and Shafer & Vovk 2008 (conformal p-values)
+    Family: invariants
+    Supervised: no
+    Needs: bytes
+    Complexity: O(T M²) to fit and O(T (M + P K)) to score, M invariants, P paths, K lengths of memory
+    Limits: needs request counts; an attacker whose leak follows the requests in proportion stays below the variance
     """
 
     name = "invariants"
