@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +68,6 @@ def configuration() -> str:
 def detectors() -> str:
     """docs/reference/detectors.md."""
     sys.path.insert(0, str(ROOT))
-    from importlib import import_module
     from inspect import cleandoc
 
     from mimir.detectors.registry import DETECTORS, EXCEPTIONS
@@ -107,7 +108,40 @@ def facts(docstring: str) -> tuple[str, dict[str, str]]:
     return "\n".join(text).strip(), said
 
 
-PAGES = {"configuration.md": configuration, "detectors.md": detectors}
+def channels() -> str:
+    """docs/reference/channels.md."""
+    sys.path.insert(0, str(ROOT))
+    from mimir.exfiltration import techniques
+
+    measured = json.loads((ROOT / "docs/results/channels-on-the-wire.json").read_text(encoding="utf-8"))
+    parts = [MADE, "# Channels, paths and pacings of exfiltration", "",
+             "From `mimir/exfiltration/techniques.py` and the docstrings in `mimir/exfiltration/channels/`. Overheads are IP bytes that cross to the outside,",
+             "both directions, per stolen byte, as measured with the scenarios below at their own message sizes by `python scripts/channel_wire.py`",
+             "([table](../results/channels-on-the-wire.md)). Ids are MITRE ATT&CK's; the first is the one that ledgers hold.", "",
+             "## Channels", "", "| `exfiltration.channel` | wire shape | scenarios: overhead at bytes a message | ATT&CK | why |", "|---|---|---|---|---|"]  # fmt: skip
+    for name, facts in techniques.CHANNELS.items():
+        seen = [f"`{option}`: {m['overhead']:.2f} at {m['bytes_per_message']:,}"
+                for option, m in sorted(measured.items()) if m["channel"] == name]  # fmt: skip
+        parts.append(
+            f"| `{name}` | {_wire(name)} | {', '.join(seen) or '–'} | {', '.join(facts.techniques)} | {facts.why} |"
+        )
+    for title, table in (("Paths", techniques.PATHS), ("Pacings", techniques.PACINGS)):
+        parts += ["", f"## {title}", "", "| | ATT&CK | why |", "|---|---|---|"]
+        parts += [f"| `{name}` | {', '.join(facts.techniques)} | {facts.why} |" for name, facts in table.items()]
+    parts += ["", "## Techniques", "", "| id | name | tactic |", "|---|---|---|"]
+    parts += [f"| {number} | {name} | {tactic} |" for number, (name, tactic) in sorted(techniques.TECHNIQUES.items())]
+    return "\n".join([*parts, ""])
+
+
+def _wire(channel: str) -> str:
+    """First sentence of a channel's docstring, without its name."""
+    if channel == "synthetic":
+        return "none: bytes added to the edges of a benign recording"
+    text = (import_module(f"mimir.exfiltration.channels.{channel}").__doc__ or "").partition("\n\n")[0]
+    return " ".join(text.partition(": ")[2].split()).replace("|", "\\|")
+
+
+PAGES = {"configuration.md": configuration, "detectors.md": detectors, "channels.md": channels}
 
 
 def main() -> None:
