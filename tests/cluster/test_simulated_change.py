@@ -169,6 +169,33 @@ def test_autoscaled_pods_follow_the_load_within_their_bounds(tmp_path: Path) -> 
         assert 3 <= sum(since <= at < until for _, _, since, until in mine) <= 10
 
 
+@pytest.mark.parametrize(
+    ("app", "service", "users", "seconds"), [("hipsterstore", "frontend", 40, 300), ("wordpress", "wordpress", 60, 200)]
+)
+def test_rising_load_makes_autoscaled_applications_grow(
+    app: str, service: str, users: int, seconds: int, tmp_path: Path
+) -> None:
+    load = {"users": users, "profile": [20, 100], "day_s": 2 * seconds, "interpolation": "linear"}
+    recording = make_recording(make_spec({"load": load, "cluster": {"autoscaling": True}}, app=app), tmp_path, seconds)
+    bounds = make_spec(app=app).app.autoscaling[service]
+    mine = [life for life in tenures(recording) if life[0].startswith(f"{service}-")]
+    first = {address for _, address, since, _ in mine if since <= START_S}
+    new = {address: since for _, address, since, _ in mine if since > START_S}
+    assert len(new) >= 2
+    assert not first & set(new)
+    counts = [
+        sum(since <= at < until for _, _, since, until in mine) for at in np.arange(START_S, START_S + seconds, 5)
+    ]
+    assert bounds.min_replicas <= min(counts)
+    assert counts[0] < max(counts) <= bounds.max_replicas
+    assert min(counts[:20]) >= counts[0]  # nothing is removed before the stabilization window is over
+    p = read_packets(recording)
+    for address, since in list(new.items())[:2]:
+        replies = (p["src"] == address) & (p["payload_bytes"] > 500)
+        assert replies.any()
+        assert p["ts_ns"][replies].min() / NS_PER_S > since  # the new pods serve, and not before they are there
+
+
 #: (ready, unready, millicores used, wanted): target 50 % of 100 m, so 50 m a pod
 HAND = [(3, 0, 150, 3), (3, 0, 164, 3), (3, 0, 166, 4), (3, 0, 300, 6), (4, 0, 100, 2), (4, 0, 181, 4), (4, 0, 179, 4),
         (2, 2, 150, 4), (2, 2, 300, 6), (1, 0, 1000, 20), (3, 0, 0, 0)]  # fmt: skip

@@ -46,6 +46,7 @@ class Autoscaler:
     def decide(self, now_s: float, ready: int, unready: int, used_millicores: float) -> int:
         """Pods to have from now on."""
         present = ready + unready
+        self.recommended = self.recommended or [(now_s, present)]  # the controller begins with what is there
         wanted = recommend(ready, unready, used_millicores, self.spec, self.loop.tolerance)
         since = now_s - self.loop.stabilization_s
         self.recommended = [(at, count) for at, count in self.recommended if at >= since] + [(now_s, wanted)]
