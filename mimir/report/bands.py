@@ -57,8 +57,8 @@ def draw_bands(axes: Axes, run: RunFiles, origin: float, unit: float, span: floa
         if end - begin < _NARROW_SHARE * span:
             axes.axvline(begin, color=LIGHT["warn"], lw=0.8, zorder=0.6)
         axes.annotate(
-            event["letter"], ((begin + end) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, -2),
-            textcoords="offset points", ha="center", va="top", fontsize=10, color=LIGHT["warn"],
+            event["letter"], ((begin + end) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 1),
+            textcoords="offset points", ha="center", va="bottom", fontsize=10, color=LIGHT["warn"],
         )  # fmt: skip
 
 

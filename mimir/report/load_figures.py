@@ -36,7 +36,8 @@ def draw_load_charts(run: RunFiles) -> dict[str, str]:
 
 def load_series(run: RunFiles) -> tuple[Floats, Floats, Floats] | None:
     """(time since the test recording began in s, requests a minute asked for, requests a minute reached), per window."""
-    asked = ((run.plan.get("load") or {}).get("test") or {}).get("asked")
+    planned = run.plan.get("cluster") or {}
+    asked = ((planned.get("load") or {}).get("test") or {}).get("asked")
     counted = run.entry_requests
     if not asked or counted is None:
         return None

@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         block["undisturbed"] = none | {"windows": 100}
     write_json(folder / "metrics.json", metrics)
     plan = read_json(folder / "plan.json")
-    plan["load"] = {"test": {"asked": {"every_s": 60, "requests_per_min": [600.0] * 300}}}
+    plan["cluster"] = {"load": {"test": {"asked": {"every_s": 60, "requests_per_min": [600.0] * 300}}}}
     write_json(folder / "plan.json", plan)
     return folder
 
