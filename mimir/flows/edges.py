@@ -62,6 +62,9 @@ class EdgeSeries:
     workloads: dict[str, str] = field(default_factory=dict)
     sensitive: frozenset[str] = frozenset()
     pods: EdgeSeries | None = None
+    messages: pd.DataFrame | None = field(
+        default=None, compare=False
+    )  #: application fields (mimir.flows.messages), where asked for
     _dense: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:

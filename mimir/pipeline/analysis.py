@@ -165,11 +165,12 @@ def stages(spec: Spec, plain: Mapping[str, Any], directory: RunDirectory, cache:
         directory.stage("graphs", ("graphs", "flows"), part, inputs, lambda: _graphs(spec, path))
 
     def detect() -> None:
-        from mimir.pipeline.detection import detect_all, pinned_digest
+        from mimir.pipeline.detection import detect_all, pinned_digest, reads_messages
 
         part = {"detector": plain["detector"], "app": spec.app.sensitive, "budget": spec.evaluation.alerts_per_day}
         part |= pinned_digest(spec)
         inputs = ["edges.parquet", "entities.jsonl", "timeline.jsonl"]
+        inputs += ["fields.parquet"] if reads_messages(spec, path) else []
         directory.stage("detect", DETECT_ROOMS, part, inputs, lambda: detect_all(spec, directory, cache))
 
     def evaluate() -> None:

@@ -12,6 +12,7 @@ from mimir.errors import MimirError, Problem
 from mimir.files import atomic, read_json, sha256, write_json, write_jsonl
 from mimir.flows.edges import EdgeSeries
 from mimir.flows.identity import read_workloads
+from mimir.flows.messages import with_messages
 from mimir.flows.series import load_series
 from mimir.pipeline.run_directory import RunDirectory
 from mimir.spec import Spec
@@ -89,10 +90,19 @@ def recording_series(spec: Spec, path: Path, recording: str, window_s: int) -> E
             f"recording {recording} spans {end - start:.0f} s, {windows} windows of {window_s} s, at most {MAX_WINDOWS} can be "
             f"scored; is its clock right? Choose longer windows or cut the capture (editcap -A … -B …)"
         )
-    return load_series(
+    series = load_series(
         path / "edges.parquet", recording, window_s, first, windows,
         workloads=read_workloads(path / "entities.jsonl"), sensitive=frozenset(spec.app.sensitive),
     )  # fmt: skip
+    fields = path / "fields.parquet"
+    return with_messages(series, fields, path / "entities.jsonl", recording) if reads_messages(spec, path) else series
+
+
+def reads_messages(spec: Spec, path: Path) -> bool:
+    """Does the detector read application fields, and are there any?"""
+    from mimir.detectors.registry import READS_MESSAGES
+
+    return spec.detector.name in READS_MESSAGES and (path / "fields.parquet").exists()
 
 
 def _freeze(spec: Spec, path: Path, window_s: int) -> tuple[Detector, Calibration, Threshold, Scores]:

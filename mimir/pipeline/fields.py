@@ -33,6 +33,9 @@ def field_problems(spec: Spec) -> list[Problem]:
     from mimir.capture.dissection import dissection_problems
 
     how = dissection(spec)
+    if how is None and spec.detector.name == "http_fingerprint":
+        return [Problem("detector", "http_fingerprint reads the heads of HTTP requests, and capture.dissector=none",
+                        "own, tshark", "set capture.dissector=own and give a capture with payload: cluster=recorded cluster.capture=…")]  # fmt: skip
     return dissection_problems(how) if how else []
 
 

@@ -90,4 +90,36 @@ class KitsuneSpec:
     seed: int
 
 
-RivalSpec = MidasSpec | MidasRSpec | MidasFSpec | SpotlightSpec | OddballSpec | BeaconSpec | KitsuneSpec
+@pydantic_dataclass(frozen=True, config=STRICT)
+class DnsInformationSpec:
+    """Parameters of mimir.detectors.dns_information."""
+
+    name: Literal["dns_information"]
+    windows_s: list[int]
+    variant: Literal["auto", "compression", "hyperloglog", "bytes"]
+    cluster_domain: str
+    search_domains: list[str]
+    tick_s: float
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class HttpFingerprintSpec:
+    """Parameters of mimir.detectors.http_fingerprint."""
+
+    name: Literal["http_fingerprint"]
+    windows_s: list[int]
+    similarity: float
+    size_factor: float
+
+
+RivalSpec = (
+    MidasSpec
+    | MidasRSpec
+    | MidasFSpec
+    | SpotlightSpec
+    | OddballSpec
+    | BeaconSpec
+    | KitsuneSpec
+    | DnsInformationSpec
+    | HttpFingerprintSpec
+)

@@ -18,6 +18,7 @@ from mimir.detectors.registry import DETECTORS, EXCEPTIONS, NOT_PARAMETERS, buil
 from mimir.errors import MimirError, NotFittedError
 from mimir.spec.detector import DetectorSpec
 from tests.support import detector_contract as contract
+from tests.support.toymessages import with_messages
 from tests.support.toyshop import wide
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "detector"
@@ -144,7 +145,7 @@ def test_every_detector_with_its_fit_turned_off_fails(name: str, off: str) -> No
 @pytest.mark.parametrize("name", names())
 def test_fit_and_score_keep_their_budget(name: str) -> None:
     """1,000 windows × 200 edges: fit < 2 s (flagship 5 s), score ≥ 1e5 edge-windows/s; CPU time, doubled for slow machines."""
-    fit, windows = wide(1000, 200, 1), wide(1000, 200, 2)
+    fit, windows = (with_messages(wide(1000, 200, seed)) for seed in (1, 2))
     for counter in ("request_bytes", "exchanges"):
         windows.dense(counter)
     detector = from_yaml(name)

@@ -13,7 +13,8 @@ from mimir.detectors.base import Detector
 from mimir.detectors.registry import load_detector, save_state
 from mimir.errors import NotFittedError
 from mimir.flows.edges import EdgeSeries
-from tests.support.toyshop import CHAIN, Leak, Toy, empty, select, shop
+from tests.support.toymessages import empty, select, shop
+from tests.support.toyshop import CHAIN, Leak, Toy
 
 Make = Callable[[], Detector]
 FIT, TEST = Toy(150, seed=1), Toy(90, seed=2)
