@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.capture import capture_samples as s
 
 CORPUS = Path(__file__).parent / "corpus"
+CONNECTIONS = Path(__file__).parent / "corpus-connections"
 PAIR, SIX = ("10.0.0.1", "10.0.0.2"), ("2001:db8::1", "2001:db8::2")
 NOW_NS = 1_700_000_000_000_000_000
 
@@ -58,7 +60,29 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         yield f"{'little' if order == '<' else 'big'}.pcapng", b"".join(blocks)
 
 
+def connection_seeds() -> Iterator[tuple[str, bytes]]:
+    """(name, content) of each seed for tests.fuzz.connections: legs of a connection, and what comes between packets."""
+    syn, syn_ack, ack, data, fin, rst = (flags << 3 for flags in (0x02, 0x12, 0x10, 0x18, 0x11, 0x04))
+    there, service, back = 0 | 1 << 3, 0 | 3 << 3, 1 | 0 << 3  # client → pod, client → service, pod → client
+    ports, answer = 0 | 3 << 3, 3 | 0 << 3
+    talk = [
+        (there, ports, syn, 9, 0, 1, 2, 0), (back, answer, syn_ack, 7, 9, 1, 3, 0), (there, ports, ack, 9, 7, 1, 2, 0),
+        (there, ports, data, 9, 7, 1, 2, 90), (back, answer, data, 7, 10, 1, 3, 200), (there, ports, fin, 10, 8, 1, 2, 0),
+    ]  # fmt: skip
+    legs = [leg for p in talk for leg in ((service if p[0] == there else 3, *p[1:6], 4, p[7]), p)]
+    datagrams = [(service, 0 | 5 << 3, 4, 0, n, 1 + n % 2, 2 + n % 3, 70 + n) for n in range(12)]
+    scan = [(n % 64, n % 64, syn, n, 0, 0, n % 8, 0) for n in range(40)]
+    for name, packets in {
+        "talk": talk, "legs": legs, "reset": [*talk[:3], (back, answer, rst, 7, 9, 1, 3, 0), *talk], "datagrams": datagrams,
+        "scan": scan, "late": [(*p[:5], (-2, 3)[n % 2], *p[6:]) for n, p in enumerate(legs)], "silent": [*talk, (63, 0, 0, 0, 0, 7, 0, 0), *talk],
+    }.items():  # fmt: skip
+        for knows in (0, 3):
+            body = b"".join(struct.pack("<BBBBBbBB", *(value & 255 if n != 5 else value for n, value in enumerate(p))) for p in packets)  # fmt: skip
+            yield f"{name}-{knows}", bytes([knows]) + body
+
+
 if __name__ == "__main__":
-    CORPUS.mkdir(exist_ok=True)
-    for seed_name, seed in seeds():
-        (CORPUS / seed_name).write_bytes(seed)
+    for folder, contents in ((CORPUS, seeds()), (CONNECTIONS, connection_seeds())):
+        folder.mkdir(exist_ok=True)
+        for seed_name, seed in contents:
+            (folder / seed_name).write_bytes(seed)
