@@ -75,10 +75,12 @@ class ConnectionTracker:
     def _free_connections(self) -> None:
         size = len(self._table.connections)
         settle.reclaim(self._table, self._timeout_ns, -(2**62))
-        if self._table.meta[table.FREE] * 4 >= size:
+        free = int(self._table.meta[table.FREE])
+        if free * 8 >= size:
             return
-        if size < self._max:
-            self._table = table.grow_connections(self._table, self._max)
+        if size < self._max:  # to a quarter unused: what is touched stays in memory
+            new = min(max((size - free) * 4 // 3, size + 1), self._max)
+            self._table = table.grow_connections(self._table, new)
             follow.rebuild(self._table)
             return
         self._settle(everything=True)

@@ -88,7 +88,7 @@ class Table(NamedTuple):
 
 
 def new_table(connections: int, rows: int, addresses: int, known_endpoints: int, most: int = 0) -> Table:
-    """An empty table with room for four times the known endpoints; the other sizes are powers of two.
+    """An empty table with room for four times the known endpoints; rows and addresses are powers of two.
 
     Connections can grow to `most` in place: memory that was never touched costs nothing.
     """
@@ -98,7 +98,7 @@ def new_table(connections: int, rows: int, addresses: int, known_endpoints: int,
     return Table(
         connections=in_lines(most, CONNECTION)[:connections],
         sides=in_lines(2 * most, SIDE)[: 2 * connections],
-        slots=np.zeros(2 * connections, np.uint64),
+        slots=_slots(connections),
         free=np.arange(connections, dtype=np.int32)[::-1].copy(),
         rows=np.zeros(rows, ROW),
         addresses=np.zeros(addresses, ADDRESS),
@@ -111,6 +111,11 @@ def new_table(connections: int, rows: int, addresses: int, known_endpoints: int,
         meta=meta,
         numbers=np.zeros(AHEAD, np.int64),
     )
+
+
+def _slots(connections: int) -> NDArray[np.uint64]:
+    """Empty slots, a power of two, at most half of which will be taken."""
+    return np.zeros(1 << (2 * connections - 1).bit_length(), np.uint64)
 
 
 def in_lines(count: int, dtype: np.dtype[np.void]) -> Records:
@@ -127,17 +132,16 @@ def grow_rows(table: Table) -> Table:
     return table._replace(rows=rows)
 
 
-def grow_connections(table: Table, most: int) -> Table:
-    """Twice the room for connections, at most `most`; the caller rebuilds the slots."""
+def grow_connections(table: Table, new: int) -> Table:
+    """Room for `new` connections, no more than `new_table` reserved; the caller rebuilds the slots."""
     old = len(table.connections)
-    new = min(2 * old, most)
     left = int(table.meta[FREE])
     free = np.empty(new, np.int32)
     free[:left] = table.free[:left]
     free[left : left + new - old] = np.arange(new - 1, old - 1, -1)
     table.meta[FREE] = left + new - old
     connections, sides = _longer(table.connections, new), _longer(table.sides, 2 * new)
-    return table._replace(connections=connections, sides=sides, slots=np.zeros(2 * new, np.uint64), free=free)
+    return table._replace(connections=connections, sides=sides, slots=_slots(new), free=free)
 
 
 def _longer(records: Records, count: int) -> Records:

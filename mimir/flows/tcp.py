@@ -10,8 +10,8 @@ from mimir.flows.packets import Packets, source
 from mimir.flows.table import ANSWERED, FIN_A, FIN_B, LISTENER, RESET, SYN_SEEN, Table
 from mimir.jit import Flag, Int, Record, inlined
 
-#: how long a closed connection still takes stray packets, and an unanswered SYN waits
-CLOSED_NS, UNANSWERED_NS = 10_000_000_000, 30_000_000_000
+#: how long a closed connection still takes stray packets (Zeek's tcp_close_delay), and an unanswered SYN waits
+CLOSED_NS, UNANSWERED_NS = 5_000_000_000, 30_000_000_000
 
 
 @inlined

@@ -68,7 +68,7 @@ def stage(tmp_path: Path, content: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     (tmp_path / "recording" / "entities.jsonl").write_text("")
     (tmp_path / "recording" / "capture" / "test-0001.pcap").write_text(content)
     spec = SimpleNamespace(
-        capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0),
+        capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0, engine="none"),
         cluster=SimpleNamespace(addresses="names.txt", entities=None),
     )
     edges_of(cast(Any, spec), tmp_path / "recording", tmp_path / "out")
@@ -119,7 +119,7 @@ def test_seconds_of_a_pickled_log_count_from_the_start_of_the_capture(tmp_path: 
                                         "new-0": ("10.1.0.1", "+", "shop", "pod")}}))  # fmt: skip
     recorded(tmp_path, capture=str(path), entities=str(log)).record(order(tmp_path, "test"), lambda *_: None)
     spec = SimpleNamespace(
-        capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0),
+        capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0, engine="none"),
         cluster=SimpleNamespace(addresses="names.txt", entities=None),
     )
     edges_of(cast(Any, spec), tmp_path / "recording", tmp_path)
@@ -134,7 +134,7 @@ def test_a_table_that_is_none_is_an_error_for_the_user(tmp_path: Path) -> None:
     table.write_text("colour,shape\nred,round\n")
     recorded(tmp_path, capture=str(path), addresses=str(table)).record(order(tmp_path, "test"), lambda *_: None)
     spec = SimpleNamespace(
-        capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0),
+        capture=SimpleNamespace(windows_s=[10], connection_timeout_s=60.0, reorder_ms=0.0, engine="none"),
         cluster=SimpleNamespace(addresses="names.txt", entities=None),
     )
     with pytest.raises(MimirError, match=r"names\.txt, line 1: needs an address and a name column"):
