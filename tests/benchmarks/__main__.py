@@ -14,10 +14,15 @@ from typing import Any
 
 from tests.benchmarks import bench_sections as sections
 from tests.benchmarks.bench_facts import facts
+from tests.benchmarks.bench_head import repeat
 from tests.benchmarks.bench_page import page
 from tests.benchmarks.bench_peers import PEERS
 
-SECTIONS = ("comparison", "windows", "memory", "formats", "growth", "start_up")
+SECTIONS = ("comparison", "windows", "memory", "formats", "growth", "pods", "start_up")
+#: a real capture of the corpus that CONTRIBUTING.md names: memcached between two hosts, Ethernet
+CORPUS = Path(os.environ.get("MIMIR_CORPUS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
+REAL = CORPUS / "captures/deepflow/agent/resources/test/flow_generator/memcached/memcached-userdata.pcap"
+REAL_PACKETS = 1_000_000
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -30,6 +35,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--growth", type=int, nargs="+", metavar="PACKETS", help="sizes of the growth table",
                         default=[1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000])  # fmt: skip
     parser.add_argument("--simulated-s", type=int, default=3600, help="of Sock Shop; 0 leaves it out [%(default)s]")
+    parser.add_argument(
+        "--real",
+        type=Path,
+        metavar="PCAP",
+        default=REAL if REAL.exists() else None,
+        help="a real capture in pcap format (little endian), repeated up to 1 M packets [one of the corpus, if there]",
+    )
     parser.add_argument("--peer-scale", type=float, default=1.0, help="times the packets that peers get [%(default)s]")
     parser.add_argument("--peers", nargs="*", default=[], choices=[p.name for p in PEERS], help="only these [all]")
     parser.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS, help="only these [all]")
@@ -45,22 +57,32 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for name in options.sections:
         print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)
         if name == "comparison":
-            results |= compare(plan)
+            results |= compare(plan, options.real)
         elif name == "growth":
             rows, exponents = sections.growth(plan)
             results["growth"] = {"rows": rows, "exponents": exponents}
+        elif name == "pods":
+            rows, slope = sections.pods(plan)
+            results["pods"] = {"rows": rows, "exponent": slope}
         else:
             results[name] = getattr(sections, name)(plan)
     return results
 
 
-def compare(plan: sections.Plan) -> dict[str, Any]:
-    """The comparison on a synthetic capture and, unless it is switched off, on one of the simulated cluster."""
+def compare(plan: sections.Plan, real: Path | None) -> dict[str, Any]:
+    """The comparison on a synthetic capture, on a real one and, unless it is switched off, on one of the simulated cluster."""
     capture = plan.synthetic(plan.packets)
     size = capture.stat().st_size / plan.packets
     text = f"{plan.packets:,} packets of short connections between pods, SLL2, headers only, {size:.0f} bytes a packet."
     out: dict[str, Any] = {"captures": {"synthetic": text}}
     out["comparison"] = {"synthetic": sections.comparison(plan, capture)}
+    if real:
+        capture = plan.folder / "real.pcap"
+        count = repeat(real, capture, min(REAL_PACKETS, plan.packets))
+        text = (f"`{real.name}`, a real capture, again and again: {count:,} packets, {capture.stat().st_size / count:.0f} bytes a packet. "
+                "Mimir's start-up is a large part of its whole command here.")  # fmt: skip
+        out["captures"]["real"], out["comparison"]["real"] = text, sections.comparison(plan, capture)
+        capture.unlink()
     if plan.simulated_s:
         found = sections.render(plan) | {"seconds": plan.simulated_s}
         text = (f"{plan.simulated_s} s of Sock Shop (up to {found['users']} users, a day pressed into an hour), rendered by the simulated cluster: "

@@ -65,6 +65,7 @@ def page(results: dict[str, Any]) -> str:
         "memory": _memory,
         "formats": _formats,
         "growth": _growth,
+        "pods": _pods,
         "start_up": _start_up,
     }
     parts += [make(results[key]) for key, make in makers.items() if key in results]
@@ -146,6 +147,13 @@ def _growth(found: dict[str, Any]) -> str:
         f"**{exponents['stage_s']:.2f}** (whole stage) and **{exponents['kernel_s']:.2f}** (kernels)."
     )
     return f"## Growth\n\n{text}\n\n{table(head, lines)}"
+
+
+def _pods(found: dict[str, Any]) -> str:
+    lines = [[short(r["pods"]), short(r["packets"]), f"{r['stage_s']:.2f}", short(r["rows"]), f"{r['peak_mb']:,.0f}"] for r in found["rows"]]  # fmt: skip
+    text = f"As many packets between more pods; whole stage, processor seconds in a warm process, better of two. Time grows as pods to the power of\n**{found['exponent']:.2f}**: what grows are the rows."  # fmt: skip
+    head = ["pods", "packets", "stage, s", "edge rows", "peak MB"]
+    return f"## More pods\n\n{text}\n\n{table(head, lines)}"
 
 
 def _start_up(found: dict[str, float]) -> str:

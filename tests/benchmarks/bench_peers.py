@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.bench_head import ETHERNET, linktype
+
 WINDOW_S = 60
 FIELDS = ("frame.time_epoch", "ip.src", "ip.dst", "tcp.srcport", "tcp.dstport", "ip.len", "tcp.flags")
 Edge = tuple[Any, ...]
@@ -69,13 +71,15 @@ def total(packets: Iterable[tuple[Edge, int, int]]) -> int:
 
 
 def by_dpkt() -> Callable[[Path], int]:
-    """dpkt's own dissection of SLL2, IP, TCP and UDP."""
+    """dpkt's own dissection of SLL2 or Ethernet, IP, TCP and UDP."""
     import dpkt
 
     def packets(path: Path) -> Iterable[tuple[Edge, int, int]]:
         with path.open("rb") as file:
-            for ts, frame in dpkt.pcap.Reader(file):
-                ip = dpkt.sll2.SLL2(frame).data
+            reader = dpkt.pcap.Reader(file)
+            link = dpkt.ethernet.Ethernet if reader.datalink() == ETHERNET else dpkt.sll2.SLL2
+            for ts, frame in reader:
+                ip = link(frame).data
                 if isinstance(ip, dpkt.ip.IP):
                     port = getattr(ip.data, "dport", 0)
                     yield (ts // WINDOW_S, ip.src, ip.dst, port, ip.p), 1, ip.len
@@ -104,18 +108,19 @@ def by_scapy() -> Callable[[Path], int]:
 
 
 def by_raw_scapy() -> Callable[[Path], int]:
-    """scapy reads records, `struct` does the rest: IPv4 without options behind SLL2."""
+    """scapy reads records, `struct` does the rest: IPv4 without options behind SLL2 or Ethernet."""
     import struct
 
     from scapy.utils import RawPcapReader
 
-    unpack = struct.Struct(">20x2xH5xB2x4s4s2xH").unpack_from
+    unpack = struct.Struct(">2xH5xB2x4s4s2xH").unpack_from
 
     def packets(path: Path) -> Iterable[tuple[Edge, int, int]]:
+        kind, start = (12, 14) if linktype(path) == ETHERNET else (0, 20)
         with RawPcapReader(str(path)) as reader:
             for frame, record in reader:
-                if frame[:2] == b"\x08\x00" and len(frame) >= 44:
-                    size, proto, src, dst, port = unpack(frame)
+                if frame[kind : kind + 2] == b"\x08\x00" and len(frame) >= start + 24:
+                    size, proto, src, dst, port = unpack(frame, start)
                     yield (record.sec // WINDOW_S, src, dst, port, proto), 1, size
 
     return lambda path: total(packets(path))

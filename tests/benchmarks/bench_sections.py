@@ -15,6 +15,7 @@ from tests.benchmarks.bench_peers import PEERS, Peer
 Row = dict[str, Any]
 ALL_WINDOWS = "stage:1,10,60"
 GAP_NS = 200_000  #: a connection every so often in synthetic captures
+PODS = 60  #: on either side of connections in synthetic captures
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Plan:
     peer_scale: float
     folder: Path
 
-    def synthetic(self, packets: int, kind: str = "any", gap_ns: int = GAP_NS) -> Path:
+    def synthetic(self, packets: int, kind: str = "any", gap_ns: int = GAP_NS, pods: int = PODS) -> Path:
         """A synthetic capture, made when it is not there yet."""
-        path = self.folder / f"{kind}-{packets}-{gap_ns}.pcap"
+        path = self.folder / f"{kind}-{packets}-{gap_ns}-{pods}.pcap"
         if not path.exists():
-            step("write", path, packets, kind, gap_ns)
+            step("write", path, packets, kind, gap_ns, pods)
         return path
 
     @property
@@ -174,6 +175,18 @@ def growth(plan: Plan) -> tuple[list[Row], dict[str, float]]:
             capture.unlink()
     exponents = {key: exponent(plan.growth, [r[key] for r in rows]) for key in ("stage_s", "kernel_s")}
     return rows, exponents
+
+
+def pods(plan: Plan) -> tuple[list[Row], float]:
+    """More and more pods in as many packets; the exponent of processor time, warm."""
+    packets, rows = plan.growth[len(plan.growth) // 2], []
+    for count in (20, 200, 2_000):
+        capture = plan.synthetic(packets, pods=count)
+        cost = step(ALL_WINDOWS, capture, 2, plan.warm)
+        rows.append({"pods": count, "packets": packets, "stage_s": min(cost.answer["cpu_s"]),
+                     "rows": cost.answer["rows"], "peak_mb": cost.peak_mb})  # fmt: skip
+        capture.unlink()
+    return rows, exponent([r["pods"] for r in rows], [r["stage_s"] for r in rows])
 
 
 def start_up(plan: Plan) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The pieces of work that are measured, each in a fresh interpreter; prints one line of JSON.
 
     python -m tests.benchmarks.bench_steps NAME FILE [REPEAT [WARM_FILE]]
-    python -m tests.benchmarks.bench_steps write FILE PACKETS KIND GAP_NS
+    python -m tests.benchmarks.bench_steps write FILE PACKETS KIND GAP_NS PODS
     python -m tests.benchmarks.bench_steps render FOLDER SECONDS
 
 NAME is read, plain, kernel, stage:1,10,60 (window lengths), stage-2:… (two workers) or a Python peer of bench_peers. With WARM_FILE the work is done on that once, not timed.
@@ -58,11 +58,11 @@ def stage(path: Path, windows_s: list[int], workers: int) -> Answer:
     return {"packets": report.capture.packets, "rows": report.rows}
 
 
-def write(path: Path, packets: str, kind: str, gap_ns: str) -> Answer:
+def write(path: Path, packets: str, kind: str, gap_ns: str, pods: str) -> Answer:
     """A synthetic capture."""
     from tests.benchmarks.bench_traffic import write as write_capture
 
-    write_capture(path, int(packets), kind, int(gap_ns))
+    write_capture(path, int(packets), kind, int(gap_ns), int(pods))
     return {"packets": int(packets), "bytes": path.stat().st_size}
 
 

@@ -37,6 +37,9 @@ def targets(results: dict[str, Any]) -> list[Target]:
     if "growth" in results:
         slope = results["growth"]["exponents"]["stage_s"]
         found.append(Target("growth of the stage", "exponent ≤ 1.05", f"{slope:.2f}", slope <= 1.05))
+    if "pods" in results:
+        slope = results["pods"]["exponent"]
+        found.append(Target("growth with the pods, 20 to 2,000", "exponent ≤ 1", f"{slope:.2f}", slope <= 1))
     return found
 
 

@@ -42,8 +42,8 @@ SHAPE = [
 ]
 
 
-def write(path: Path, count: int, kind: str, gap_ns: int = 200_000) -> None:
-    """A capture of `count` packets with nanoseconds; a new connection begins every `gap_ns`."""
+def write(path: Path, count: int, kind: str, gap_ns: int = 200_000, pods: int = PODS) -> None:
+    """A capture of `count` packets with nanoseconds; a new connection between two of `pods` begins every `gap_ns`."""
     linktype = 1 if kind == "ethernet" else 276
     with path.open("wb") as out:
         if kind == "pcapng":
@@ -51,11 +51,11 @@ def write(path: Path, count: int, kind: str, gap_ns: int = 200_000) -> None:
             out.write(struct.pack("<IIHHIHHBxxxII", 1, 32, linktype, 0, 96, 9, 1, 9, 0, 32))
         else:
             out.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 96, linktype))
-        for chunk in packets(count, kind != "ethernet", kind == "pcapng", gap_ns):
+        for chunk in packets(count, kind != "ethernet", kind == "pcapng", gap_ns, pods):
             out.write(whole(chunk) if kind == "full" else chunk)
 
 
-def packets(count: int, any_interface: bool, pcapng: bool, gap_ns: int) -> Iterator[bytes]:
+def packets(count: int, any_interface: bool, pcapng: bool, gap_ns: int, pods: int) -> Iterator[bytes]:
     """Records of a capture in time order, a chunk at a time; connections overlap."""
     rng = np.random.Generator(np.random.PCG64(7))
     link = SLL2 if any_interface else ETHERNET
@@ -67,7 +67,7 @@ def packets(count: int, any_interface: bool, pcapng: bool, gap_ns: int) -> Itera
         begin = (number + np.arange(n, dtype=np.int64))[:, None, None] * gap_ns
         ts = START_NS + begin + np.arange(len(SHAPE))[None, :, None] * STEP_NS + np.arange(copies) * COPY_NS
         _frame(rows, ts, np.dtype(link).itemsize, pcapng)
-        _endpoints(rows, rng, number, any_interface)
+        _endpoints(rows, rng, number, any_interface, pods)
         _sequence(rows, rng)
         flat = rows.reshape(-1)
         flat = flat[np.argsort(ts.reshape(-1), kind="stable")][: count - done]
@@ -103,20 +103,24 @@ def _frame(rows: Any, ts: Any, link_bytes: int, pcapng: bool) -> None:
     rows["type"], rows["version"], rows["total"], rows["proto"], rows["ttl"] = 0x0800, 0x45, 40 + payload, 6, 64
 
 
-def _endpoints(rows: Any, rng: np.random.Generator, number: int, any_interface: bool) -> None:
+def _endpoints(rows: Any, rng: np.random.Generator, number: int, any_interface: bool, pods: int) -> None:
     """Addresses and ports: client → service address (first copy, `any` only), client → pod; where they were seen."""
     n, _, copies = rows.shape
-    client, server, service = (rng.integers(0, k, n)[:, None, None] for k in (PODS, PODS, SERVICES))
+    client, server, service = (
+        rng.integers(0, k, n)[:, None, None] for k in (pods, pods, max(pods * SERVICES // PODS, 1))
+    )
     forward, _, _ = _shape()
     pod = 0x0AF40000
-    target = np.concatenate([0x0A600000 + service, pod + 256 + server], axis=2)[:, :, 2 - copies :] + 0 * forward
+    target = (
+        np.concatenate([0x0A600000 + service, pod + max(256, pods) + server], axis=2)[:, :, 2 - copies :] + 0 * forward
+    )
     port = np.where(np.arange(2) == 0, 80, 8080)[2 - copies :][None, None, :] + 0 * forward
     source, sport = pod + client + 0 * target, 32768 + (number + np.arange(n))[:, None, None] % 28000 + 0 * target
     toward = np.broadcast_to(forward == 1, target.shape)
     rows["src"], rows["dst"] = np.where(toward, source, target), np.where(toward, target, source)
     rows["sport"], rows["dport"] = np.where(toward, sport, port), np.where(toward, port, sport)
     if any_interface:
-        place = np.concatenate([10 + client, 100 + server], axis=2) + 0 * forward
+        place = np.concatenate([10 + client, max(100, 10 + pods) + server], axis=2) + 0 * forward
         rows["ifindex"], rows["hardware"], rows["length"] = place, 1, 6
         rows["direction"] = np.where(toward == (np.arange(2) == 0), 0, 4)
 

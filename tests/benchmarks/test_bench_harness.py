@@ -11,7 +11,7 @@ import pytest
 from mimir.capture import open_capture
 from tests.benchmarks import bench_sections as sections
 from tests.benchmarks.__main__ import main, measure, parse
-from tests.benchmarks.bench_head import head
+from tests.benchmarks.bench_head import head, repeat
 from tests.benchmarks.bench_measure import ROOT, BenchError, Cost, exponent, run
 from tests.benchmarks.bench_page import comparison, page, table
 from tests.benchmarks.bench_peers import PEERS, PYTHON_WORK, Peer
@@ -59,6 +59,16 @@ def test_head_of_a_capture_is_a_prefix_or_the_same_behind_ethernet(tmp_path: Pat
     assert len(a) == len(b) == 100
     assert all((getattr(a, c) == getattr(b, c)).all() for c in ("ts_ns", "src", "dst", "sport", "ip_bytes", "tcp_seq"))
     assert head(whole, few, 900, ethernet=False) == 500
+
+
+def test_a_repeated_capture_goes_on_later(tmp_path: Path) -> None:
+    whole, often = tmp_path / "whole", tmp_path / "often"
+    write(whole, 50, "ethernet", pods=20)
+    assert repeat(whole, often, 120) == 150
+    (one,), (three,) = list(open_capture(whole)), list(open_capture(often))
+    assert three.sport.tolist() == one.sport.tolist() * 3
+    assert (three.ts_ns[50:100] - one.ts_ns == 60 * 10**9).all()
+    assert (three.ts_ns[1:] >= three.ts_ns[:-1]).all()
 
 
 def test_absent_and_failing_peers_are_rows_that_say_why(tmp_path: Path) -> None:
@@ -136,4 +146,6 @@ def test_growth_and_memory_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     verdicts = {t.what: (t.found, t.met) for t in targets(results)}
     assert verdicts["memory, 16 × the packets"] == ("1.00 × the peak", True)
     assert verdicts["memory on a 5 GB capture"] == ("100 MB on 0.0 GB", None)
-    assert [*tmp_path.glob("any-*"), *tmp_path.glob("full-*")] == [tmp_path / f"any-20000-{sections.GAP_NS}.pcap"]
+    assert [*tmp_path.glob("any-*"), *tmp_path.glob("full-*")] == [
+        tmp_path / f"any-20000-{sections.GAP_NS}-{sections.PODS}.pcap"
+    ]

@@ -109,7 +109,7 @@ def test_an_active_time_out_cuts_long_connections_and_loses_nothing(tmp_path: Pa
     assert parts["ts"].iloc[1:].dt.second.isin(range(0, 60, 10)).all()
     assert (parts["duration"] < 10).all()
     assert parts["community_id"].nunique() == 1
-    assert pq.read_schema(cut).metadata == {b"idle_timeout_s": b"300", b"active_timeout_s": b"30"}
+    assert pq.read_schema(cut).metadata == {b"idle_timeout_s": b"300", b"active_timeout_s": b"10"}
     assert pq.read_schema(whole).metadata == {b"idle_timeout_s": b"300", b"active_timeout_s": b"0"}
 
 
