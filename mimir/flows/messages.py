@@ -43,12 +43,9 @@ def with_messages(series: EdgeSeries, fields: Path, entities: Path, recording: s
 
 
 def _last_copies(table: pd.DataFrame, values: list[str]) -> pd.DataFrame:
-    key = (
-        table[["src", "sport", *values]].astype("string").fillna("").agg("\0".join, axis=1)
-        if len(table)
-        else table["src"]
-    )
-    following = table["ts"].groupby(key.to_numpy()).shift(-1)
+    """Rows that no equal one of the same sender follows within COPY_S; rows must be in time order."""
+    same = pd.util.hash_pandas_object(table[["src", "sport", *values]].astype("object").fillna(""), index=False)
+    following = table["ts"].groupby(same.to_numpy(), sort=False).shift(-1)
     return table[~(following - table["ts"] < COPY_S)].reset_index(drop=True)
 
 
