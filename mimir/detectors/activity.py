@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
+from threadpoolctl import threadpool_limits
 
 from mimir.detectors.columns import columns_of, total_bytes
 from mimir.flows.edges import EdgeSeries
@@ -38,12 +39,13 @@ def activity_vectors(nodes: Sequence[str], pairs: Sequence[Pair], weights: Array
     place = {node: i for i, node in enumerate(nodes)}
     u = np.array([place[a] for a, _ in pairs], dtype=np.int64)
     v = np.array([place[b] for _, b in pairs], dtype=np.int64)
-    out = np.zeros((len(weights), len(nodes)))
-    for t in np.flatnonzero(weights.any(axis=1)):
-        matrix = np.zeros((len(nodes), len(nodes)))
-        matrix[u, v] = matrix[v, u] = weights[t]
-        vector = np.abs(eigh(matrix, subset_by_index=[len(nodes) - 1, len(nodes) - 1], check_finite=False)[1][:, 0])
-        out[t] = vector / np.linalg.norm(vector)
+    out, last = np.zeros((len(weights), len(nodes))), len(nodes) - 1
+    with threadpool_limits(1):  # matrices this small are slowed down by threads, on a busy machine thirtyfold
+        for t in np.flatnonzero(weights.any(axis=1)):
+            matrix = np.zeros((len(nodes), len(nodes)))
+            matrix[u, v] = matrix[v, u] = weights[t]
+            vector = np.abs(eigh(matrix, subset_by_index=[last, last], check_finite=False)[1][:, 0])
+            out[t] = vector / np.linalg.norm(vector)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Pairwise autoregressive models with exogenous input, all pairs at once (Jiang, Chen & Yoshihira 2006, equations 1–4).
+"""Pairwise autoregressive models with exogenous input, all pairs at once (Jiang, Chen & Yoshihira 2006).
 
 y(t) = Σ_{i=1…n} a_i y(t−i) + Σ_{j=0…n} b_j x(t−j) + c. Least squares needs only the products of measures at each pair of lags, which
 are one matrix product each; every pair is then a system of 2n + 2 equations.
@@ -107,7 +107,7 @@ def _normal_equations(
 
 
 def fitness(actual: Array, predicted: Array) -> Array:
-    """(P,) F = 1 − √(Σ (y − ŷ)² / Σ (y − ȳ)²) of (T, P) windows; 1 is perfect, 0 as good as the mean (equation 4).
+    """(P,) F = 1 − √(Σ (y − ŷ)² / Σ (y − ȳ)²) of (T, P) windows; 1 is perfect, 0 as good as the mean.
 
     >>> fitness(np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [2.0], [2.0]])).round(4).tolist()
     [0.2929]

@@ -23,7 +23,7 @@ class Cusum(Parametrised):
     never recovers after an attack that ended; that is why moving sums are the default. Before the first window z counts
     as 0. σ has a floor (100 B and 1 % of the mean); an edge unknown in training has mean 0 and the median σ.
 
-    Source: Page, Biometrika 1954 (section 2.2, one-sided sum); Chu, Hornik & Kuan, Biometrika 1995 (moving sums)
+    Source: Page, Biometrika 1954 (one-sided sum); Chu, Hornik & Kuan, Biometrika 1995 (moving sums)
     Family: classical, control chart
     Supervised: no
     Needs: bytes

@@ -32,7 +32,7 @@ class Eigenvector(Parametrised):
     `threshold=fisher` divides z by the paper's own adaptive threshold, so 1 is its alarm: z / Σ follows χ² with n − 1 degrees
     of freedom, n (the effective dimension) and Σ from moments of z discounted by `discount`, at probability `critical`.
 
-    Source: Idé & Kashima, KDD 2004, sections 3 (activity vector, typical pattern, z) and 4 (von Mises–Fisher threshold)
+    Source: Idé & Kashima, KDD 2004 (activity vector, typical pattern, z, von Mises–Fisher threshold)
     Family: classical, graph
     Supervised: no
     Needs: bytes

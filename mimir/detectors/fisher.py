@@ -1,4 +1,4 @@
-"""The adaptive threshold of Idé & Kashima (KDD 2004, section 4): cosine distances under a von Mises–Fisher law."""
+"""The adaptive threshold of Idé & Kashima (KDD 2004): cosine distances under a von Mises–Fisher law."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ from mimir.errors import MimirError
 
 
 class Ocsvm(Estimated):
-    """Score = ρ − Σ_i α_i k(x_i, x) with k(x, y) = exp(−γ ‖x − y‖²) (equation 12, sign turned): above 0 is outside.
+    """Score = ρ − Σ_i α_i k(x_i, x) with k(x, y) = exp(−γ ‖x − y‖²) (its decision function, sign turned): above 0 is outside.
 
     At most a share ν = `outside` of training lies outside. γ = 1 / (M var(x)) unless `gamma` is given. Points are log(1 + bytes)
     of every edge each way and of what every service sent; scikit-learn's implementation.
 
-    Source: Schölkopf, Platt, Shawe-Taylor, Smola & Williamson, Neural Computation 2001, section 3
+    Source: Schölkopf, Platt, Shawe-Taylor, Smola & Williamson, Neural Computation 2001
     Family: classical, points in a vector space
     Supervised: no
     Needs: bytes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -143,16 +142,9 @@ def test_every_detector_with_its_fit_turned_off_fails(name: str, off: str) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", names())
-def test_fit_and_score_keep_their_budget(name: str) -> None:
-    """1,000 windows × 200 edges: fit < 2 s (flagship 5 s), score ≥ 1e5 edge-windows/s; CPU time, doubled for slow machines."""
-    fit, windows = (with_messages(wide(1000, 200, seed)) for seed in (1, 2))
-    for counter in ("request_bytes", "exchanges"):
-        windows.dense(counter)
-    detector = from_yaml(name)
-    start = time.process_time()
-    detector.fit(fit)
-    fitted = time.process_time()
-    detector.score(windows)
-    scored = time.process_time()
-    assert fitted - start < 2 * (5.0 if name == "invariants" else 2.0)
-    assert scored - fitted < 2 * 1000 * 200 / 1e5
+def test_a_large_application_is_learned_and_scored(name: str) -> None:
+    """1,000 windows × 200 edges; what it costs stands in docs/results/detector-cost.md (tests/benchmarks/bench_detectors.py)."""
+    fit, test = (with_messages(wide(1000, 200, seed)) for seed in (1, 2))
+    scores = from_yaml(name).fit(fit).score(test)
+    assert scores.contributions.shape == (1000, 200)
+    assert np.isfinite(scores.score).all()
