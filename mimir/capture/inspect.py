@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import numpy as np
 
-from mimir.capture.batch import NODE_BITS, PacketBatch
+from mimir.capture.batch import NODE_BITS, TCP, UDP, PacketBatch
 from mimir.capture.counts import CaptureCounts
+from mimir.capture.nodes import NodeCaptures
 from mimir.capture.reader import open_capture
 from mimir.units import NS_PER_S, format_bytes, format_duration
 
@@ -20,14 +22,17 @@ MAX_PAIRS, SHOWN_PAIRS = 1 << 16, 8
 
 def inspect(files: list[Path]) -> str:
     """A report in plain text. Raises CaptureError for a file that is no capture."""
-    capture, pairs, interfaces = open_capture(files), Pairs(), set[int]()
+    capture, pairs, ports, interfaces = open_capture(files), Pairs(), Ports(), set[int]()
     for batch in capture:
         pairs.add(batch)
+        ports.add(batch)
         interfaces |= set(np.unique(batch.ifindex[batch.ifindex >= 0] & ((1 << NODE_BITS) - 1)).tolist())
     sections = [
         _overview(capture.paths, capture.counts, interfaces),
+        _nodes(capture.by_node) if isinstance(capture, NodeCaptures) else "",
         _protocols(capture.counts),
         pairs.text(),
+        ports.text(),
         _losses(capture.counts),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -62,6 +67,33 @@ class Pairs:
         return "\n".join(["busiest addresses (IP bytes, copies included)", *lines]) if lines else ""
 
 
+class Ports:
+    """IP bytes by the lower port of each TCP or UDP packet: mostly the one that somebody listens on."""
+
+    def __init__(self) -> None:
+        self._bytes = {TCP: np.zeros(1 << 16), UDP: np.zeros(1 << 16)}
+
+    def add(self, batch: PacketBatch) -> None:
+        """Count a batch; packets without ports (later fragments) are left out."""
+        lower = np.minimum(batch.sport, batch.dport)
+        for proto, counted in self._bytes.items():
+            rows = (batch.proto == proto) & (lower > 0)
+            counted += np.bincount(lower[rows], weights=batch.ip_bytes[rows], minlength=1 << 16)
+
+    def text(self) -> str:
+        """The busiest ports."""
+        rows = [
+            (size, f"{name} {port}")
+            for name, counted in (("tcp", self._bytes[TCP]), ("udp", self._bytes[UDP]))
+            for port, size in zip(np.flatnonzero(counted).tolist(), counted[counted > 0].tolist(), strict=True)
+        ]
+        busiest = sorted(rows, key=lambda row: (-row[0], row[1]))[:SHOWN_PAIRS]
+        lines = [f"  {name:<12}  {format_bytes(int(size)):>12}" for size, name in busiest]
+        return (
+            "\n".join(["busiest ports (the lower one of a packet; IP bytes, copies included)", *lines]) if lines else ""
+        )
+
+
 def _address(high: int, low: int) -> str:
     if high == 0 and low >> 32 == 0xFFFF:
         return str(IPv4Address(low & 0xFFFFFFFF))
@@ -79,6 +111,9 @@ def _overview(paths: list[Path], counts: CaptureCounts, interfaces: set[int]) ->
     if counts.first_ns is not None and counts.last_ns is not None:
         rows += [("first", _time(counts.first_ns)), ("last", _time(counts.last_ns))]
         rows.append(("duration", f"{format_duration(counts.duration_s)} ({counts.duration_s:.6f} s)"))
+        if seconds := counts.duration_s:
+            rate = f"{counts.packets / seconds:,.1f} packets/s, {format_bytes(round(counts.bytes / seconds))}/s"
+            rows.append(("average rate", rate))
     rows.append(("link types", ", ".join(f"{k} ({v:,})" for k, v in counts.link_types.items()) or "none"))
     if interfaces:
         rows.append(
@@ -95,6 +130,16 @@ def _overview(paths: list[Path], counts: CaptureCounts, interfaces: set[int]) ->
     if counts.without_time:
         rows.append(("without time", f"{counts.without_time:,} packets take the time of the one before"))
     return "\n".join([name, *(f"  {key:<12}  {value}" for key, value in rows)])
+
+
+def _nodes(parts: Mapping[str, CaptureCounts]) -> str:
+    """What each node gave."""
+    width = max(map(len, parts))
+    lines = [
+        f"  {name:<{width}}  {part.packets:>12,} packets  {format_bytes(part.bytes):>8}  {part.files:,} files"
+        for name, part in parts.items()
+    ]
+    return "\n".join(["nodes", *lines])
 
 
 def _protocols(counts: CaptureCounts) -> str:

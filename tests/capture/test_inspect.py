@@ -26,8 +26,10 @@ def test_the_report_says_what_is_there_and_what_was_left_out(
         "  IP packets    20",
         "  first         2023-11-14 22:13:20.000000000 UTC",
         "  duration      9 s (9.000000 s)",
+        "  average rate  2.3 packets/s, 146 B/s",
         "  link types    EN10MB (21)",
         "  10.0.0.1 <-> 10.0.0.2     990 B",
+        "  tcp 80               990 B",
         f"  1 packets, 42 B: not IP; first at byte 1424 of {path}",
         f"  damaged: {path} at byte 1482: the file ends inside a record (4 bytes of it are there), 4 B not read",
     ):
@@ -42,6 +44,16 @@ def test_interfaces_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     text = capsys.readouterr().out
     assert "  interfaces    3, 4" in text
     assert "2001:db8::1 <-> 2001:db8::2" in text
+
+
+def test_nodes_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for node, count in (("node-1", 20), ("node-2", 7)):
+        (tmp_path / node).mkdir()
+        s.save(tmp_path / node / "any.pcap0", s.pcap(s.web_frames(count)))
+    assert main(["inspect", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  node-1            20 packets   1.27 kB  1 files" in lines
+    assert "  node-2             7 packets     399 B  1 files" in lines
 
 
 @pytest.mark.parametrize("content", [b"", b"no capture at all", b"\xd4\xc3\xb2\xa1"])
