@@ -14,8 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from mimir.errors import Problem, SpecError
+from mimir.spec.partial import rule_problems
 from mimir.spec.schema import Spec
-from mimir.spec.validate import validate
+from mimir.spec.validate import RULES, validate
 
 _UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 _GROUPS = ("app", "cluster", "load", "exfiltration", "capture", "detector", "evaluation", "tracking")
@@ -44,11 +45,16 @@ def to_plain(config: DictConfig) -> dict[str, Any]:
 
 
 def from_plain(plain: Mapping[str, Any], check: bool = True) -> Spec:
-    """Typed spec from nested dicts. Raises SpecError with all problems: types, unknown keys, and with `check` rules too."""
+    """Typed spec from nested dicts. Raises SpecError with all problems: types, unknown keys, and with `check` rules too.
+
+    Where types are wrong, broken rules among the other values are told as well: the run ends there in any case.
+    """
     try:
         spec = _adapter().validate_python(dict(plain))
     except ValidationError as error:
-        raise SpecError([_problem(dict(e), plain) for e in error.errors(include_url=False)]) from None
+        wrong: list[dict[str, Any]] = [dict(e) for e in error.errors(include_url=False)]
+        broken = rule_problems(plain, [_location(e["loc"], plain) for e in wrong], RULES)
+        raise SpecError([*(_problem(e, plain) for e in wrong), *broken]) from None
     problems = validate(spec) if check else []
     if problems:
         raise SpecError(problems)

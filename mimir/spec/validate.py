@@ -10,7 +10,7 @@ from mimir.spec.schema import Spec
 
 def validate(spec: Spec) -> list[Problem]:
     """Problems of a spec whose types are right already; empty when it can run as far as the spec alone can tell."""
-    return [*_top(spec), *_capture(spec), *_windows(spec), *_evaluation(spec), *_recorded(spec)]
+    return [problem for rule in RULES for problem in rule(spec)]
 
 
 def _top(spec: Spec) -> Iterator[Problem]:
@@ -84,3 +84,6 @@ def _recorded(spec: Spec) -> Iterator[Problem]:
                       "e.g. [0.4, 0.3, 0.3]")  # fmt: skip
     if cluster.entities and cluster.addresses:
         yield Problem("cluster.addresses", "cannot be combined with cluster.entities", "one of the two", "remove one")
+
+
+RULES = (_top, _capture, _windows, _evaluation, _recorded)

@@ -33,9 +33,9 @@ def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
 
 
 def test_wrong_types_are_listed_at_once(tmp_path: Path) -> None:
-    done = mimir(tmp_path, "load.users=many", "evaluation.fit_s=long", "reuse=sometimes")
+    done = mimir(tmp_path, "load.users=many", "evaluation.fit_s=long", "reuse=sometimes", "seed=-1")
     assert done.returncode == 2, done.stderr
-    for part in ("load.users", "evaluation.fit_s", "reuse", "got 'many'"):
+    for part in ("load.users", "evaluation.fit_s", "reuse", "got 'many'", "seed must be"):
         assert part in done.stderr
 
 

@@ -53,6 +53,29 @@ def test_all_type_errors_come_together_with_place_and_value() -> None:
     assert any("reuse" in p and "did you mean always" not in p and "auto" in p for p in found)
 
 
+def test_broken_rules_are_told_beside_wrong_types() -> None:
+    found = problems({
+        "load.users": "many", "seed": -1, "capture.windows_s": ["x"], "capture.snaplen_bytes": 1, "evaluation.fit_s": "long",
+        "evaluation.alerts_per_day": 0, "evaluation.test_s": 3,
+    })  # fmt: skip
+    told = {problem.split()[0] for problem in found}
+    assert told == {
+        "load.users", "capture.windows_s.0", "evaluation.fit_s",  # wrong types
+        "seed", "evaluation.alerts_per_day",  # rules; those that need a wrong value stop there
+    }  # fmt: skip
+    assert "capture.snaplen_bytes" in {
+        p.split()[0] for p in problems({"load.users": "many", "capture.snaplen_bytes": 1})
+    }
+
+
+def test_a_wrong_type_of_a_recorded_cluster_hides_no_rule() -> None:
+    values = plain(["cluster=recorded", "app=generic", "exfiltration=none"])
+    values["cluster"]["split"], values["seed"] = [0.9, 0.9, 0.9], "x"
+    with pytest.raises(SpecError) as caught:
+        from_plain(values, check=False)
+    assert [p.where for p in caught.value.problems] == ["seed", "cluster", "cluster.split"]
+
+
 def test_unknown_key_of_a_tagged_group_names_the_closest() -> None:
     (found,) = problems({"detector.famlies": ["I1"]})
     assert found.startswith("detector.famlies ")
