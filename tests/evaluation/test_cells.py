@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_samples import PATH, T0, make_alerts, make_incident, make_scores, make_spec
 from numpy.typing import NDArray
 
 from mimir.evaluation import evaluate
 from mimir.evaluation.cells import Cell, judge, rate_of
 from mimir.evaluation.truth import split_ledger
+from tests.evaluation.evaluation_samples import PATH, T0, make_alerts, make_incident, make_scores, make_spec
 
 WINDOWS = 180
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_samples import make_spec
 
 from mimir.detectors.alerts import build_alerts
 from mimir.detectors.calibration import Calibration
@@ -18,6 +17,7 @@ from mimir.evaluation import evaluate, headline
 from mimir.exfiltration.ledger import LedgerEntry, write_ledger
 from mimir.files import read_jsonl, to_json
 from mimir.tracking.content import eval_metrics
+from tests.evaluation.evaluation_samples import make_spec
 from tests.support.toyshop import CHAIN, Leak, Toy, shop
 
 LEAK = Leak(60, 70, 20_000_000.0)  # three times the usual egress: even the floor sees it

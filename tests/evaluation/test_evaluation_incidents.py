@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from evaluation_samples import PATH, T0, make_incident
 
 from mimir.evaluation.incidents import EVENT_MEASURES, belongs, event_measures, outcome
 from mimir.evaluation.intervals import generator
 from mimir.evaluation.truth import split_ledger
+from tests.evaluation.evaluation_samples import PATH, T0, make_incident
 
 STARTS = T0 + 60 * np.arange(180)
 

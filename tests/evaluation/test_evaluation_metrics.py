@@ -5,11 +5,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_samples import PATH, T0, leaky_scores, make_alerts, make_incident, make_metrics, make_scores, make_spec
 
 from mimir.errors import MimirError
 from mimir.evaluation import MEASURES, evaluate
 from mimir.files import to_json
+from tests.evaluation.evaluation_samples import (
+    PATH,
+    T0,
+    leaky_scores,
+    make_alerts,
+    make_incident,
+    make_metrics,
+    make_scores,
+    make_spec,
+)
 
 DOCUMENTED = {
     "event_recall", "delay_median_s", "delay_p90_s", "bytes_before_alert_median", "average_precision", "f1",

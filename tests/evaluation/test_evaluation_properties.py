@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from evaluation_samples import T0, make_alerts, make_incident, make_metrics, make_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimir.evaluation.localisation import SIZE_MEASURES
 from mimir.evaluation.windows import WINDOW_MEASURES
 from mimir.files import to_json
+from tests.evaluation.evaluation_samples import T0, make_alerts, make_incident, make_metrics, make_scores
 
 WINDOWS = 40
 FEW = settings(max_examples=40, deadline=None)

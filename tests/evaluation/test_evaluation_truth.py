@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from evaluation_samples import T0, make_incident
 
 from mimir.evaluation.truth import delivered_in, split_ledger
 from mimir.exfiltration.ledger import LedgerEntry, LedgerError
+from tests.evaluation.evaluation_samples import T0, make_incident
 
 
 def only(row: dict) -> LedgerEntry:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from evaluation_samples import T0
 
 from mimir.evaluation.intervals import generator
 from mimir.evaluation.windows import (
@@ -13,6 +12,7 @@ from mimir.evaluation.windows import (
     precision_at,
     window_measures,
 )
+from tests.evaluation.evaluation_samples import T0
 
 HOW = Resampling(confidence=0.95, resamples=100, block_s=3600)
 

@@ -1,9 +1,9 @@
 """evaluation.expect: sense before the run, truth after it."""
 
 import pytest
-from evaluation_samples import leaky_scores, make_incident, make_metrics, make_scores
 
 from mimir.evaluation import check_expectations, expectation_problems
+from tests.evaluation.evaluation_samples import leaky_scores, make_incident, make_metrics, make_scores
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_samples import leaky_scores, make_incident, make_metrics, make_scores
 
 from mimir.evaluation import headline
+from tests.evaluation.evaluation_samples import leaky_scores, make_incident, make_metrics, make_scores
 
 
 def test_names_and_values() -> None:

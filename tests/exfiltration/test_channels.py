@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exfiltration_samples import EDGES, scenario
 
 from mimir.exfiltration.channels import http_relay, raw_tcp
 from mimir.exfiltration.plan import Incident, plan_incidents, stolen_bytes
+from tests.exfiltration.exfiltration_samples import EDGES, scenario
 
 
 def incident_of(sizes: list[int], path: tuple[str, ...] = ("user-db", "user", "front-end", "outside")) -> Incident:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from exfiltration_samples import tunnel
 
 from mimir.exfiltration import dns_messages as dns
 from mimir.exfiltration.channels import dns_tunnel
+from tests.exfiltration.exfiltration_samples import tunnel
 
 dpkt = pytest.importorskip("dpkt")
 

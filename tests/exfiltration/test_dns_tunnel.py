@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import dpkt
 import pytest
-from exfiltration_samples import tunnel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimir.exfiltration.channels import dns_tunnel
 from mimir.exfiltration.dns_messages import RECORD_TYPES, query_message
 from mimir.spec.exfiltration import DnsTunnelSpec
+from tests.exfiltration.exfiltration_samples import tunnel
 
 
 @st.composite

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from exfiltration_samples import CONF, EDGES, SERVICES, scenario, tunnel
 
 from mimir.exfiltration.validate import problems
 from mimir.spec.exfiltration import ExfiltrationSpec, PathClass
+from tests.exfiltration.exfiltration_samples import CONF, EDGES, SERVICES, scenario, tunnel
 
 
 def texts(spec: ExfiltrationSpec, duration_s: float | None = 7200) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from exfiltration_samples import EDGES, SERVICES, scenario
 
 from mimir.errors import MimirError
 from mimir.exfiltration.__main__ import main
@@ -14,6 +13,7 @@ from mimir.exfiltration.paths import directed_paths
 from mimir.exfiltration.plan import World, plan_incidents
 from mimir.exfiltration.validate import problems
 from mimir.spec.exfiltration import PathsSpec
+from tests.exfiltration.exfiltration_samples import EDGES, SERVICES, scenario
 
 SHORT, LONG = ("user-db", "user", "front-end", "outside"), ("user-db", "user", "orders", "front-end", "outside")
 POLICY = "# shop\nInternet may talk to front-end\nfront-end may talk to user and orders\norders calls user\nuser calls user-db."

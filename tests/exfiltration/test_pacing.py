@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exfiltration_samples import EDGES, SERVICES, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from mimir.errors import MimirError, SpecError
 from mimir.exfiltration.baseline import Baseline, estimate, fitted
 from mimir.exfiltration.plan import Incident, World, incident_bytes, plan_incidents
 from mimir.exfiltration.validate import problems
+from tests.exfiltration.exfiltration_samples import EDGES, SERVICES, scenario
 
 NS, DAY_S = 10**9, 3600
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from exfiltration_samples import EDGES
-
 from mimir.exfiltration.paths import Carriage, carriages, leak_paths
+from tests.exfiltration.exfiltration_samples import EDGES
 
 
 def test_paths_walk_allowed_edges_both_ways_shortest_first() -> None:

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from exfiltration_samples import scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimir.errors import SpecError
 from mimir.exfiltration.plan import LEAD_SHARE, digest, incident_bytes, plan_incidents, rate_problem, stolen_bytes
+from tests.exfiltration.exfiltration_samples import scenario
 
 START_S, NS = 1_760_000_000, 10**9
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exfiltration_samples import EDGES, SERVICES, scenario
 
 from mimir.exfiltration.channels import drip, http_post, https, response_stuffing, slow_headers, smtp, tcp
 from mimir.exfiltration.channels.exchange import Exchange
 from mimir.exfiltration.plan import Incident, plan_incidents, stolen_bytes
 from mimir.exfiltration.validate import problems
 from mimir.spec.exfiltration import ExfiltrationSpec, PathClass
+from tests.exfiltration.exfiltration_samples import EDGES, SERVICES, scenario
 
 
 def incident_of(spec: ExfiltrationSpec) -> Incident:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from scipy import stats
-from test_compare import make_run
 
 from mimir.report.compare import compare
 from mimir.report.paired import paired_tests
+from tests.report.test_compare import make_run
 
 A = [0.9, 0.8, 0.85, 0.95, 0.7, 0.99, 0.6, 0.75]
 B = [0.5, 0.45, 0.6, 0.62, 0.33, 0.98, 0.21, 0.3]
