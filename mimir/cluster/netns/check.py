@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 
+from mimir.cluster.addresses import address_problems
 from mimir.errors import Problem
 from mimir.exfiltration.baseline import needs_baseline
 from mimir.spec import Spec
@@ -29,21 +29,8 @@ def _addresses(cluster: NetnsSpec, spec: Spec) -> Iterator[Problem]:
             "app.services", f"have {pods} pods in all", f"at most {MOST_PODS} on one machine", "use fewer replicas"
         )
     room = {"pods": pods + _SPARE, "services": _FIRST_SERVICE + len(spec.app.services) + _SPARE, "clients": 2 * _SPARE}
-    for key, least in room.items():
-        text = getattr(cluster.addresses, key)
-        try:
-            if IPv4Network(text).num_addresses < least:
-                yield Problem(f"cluster.addresses.{key}", f"is too small (got {text})", f"≥ {least} addresses", _WHERE)
-        except (AddressValueError, NetmaskValueError, ValueError):
-            yield Problem(
-                f"cluster.addresses.{key}", f"is no IPv4 network (got {text!r})", "e.g. 10.244.0.0/16", _WHERE
-            )
-    for key in ("node", "dns_service", "resolver", "sink"):
-        text = getattr(cluster.addresses, key)
-        try:
-            IPv4Address(text)
-        except (AddressValueError, ValueError):
-            yield Problem(f"cluster.addresses.{key}", f"is no IPv4 address (got {text!r})", "e.g. 192.0.2.1", _WHERE)
+    single = ("node", "dns_service", "resolver", "sink")
+    yield from address_problems(cluster.addresses, room, single, _WHERE)
 
 
 def _numbers(cluster: NetnsSpec) -> Iterator[Problem]:

@@ -7,11 +7,10 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from mimir.apps.graph import allowed_edges
-from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
+from mimir.cluster.base import NothingStanding, Progress, Recording, RecordingOrder, Requirement
 from mimir.cluster.check import workload_problems
 from mimir.cluster.netns.check import check_netns
 from mimir.cluster.netns.layout import Layout
@@ -25,7 +24,7 @@ from mimir.spec.cluster import NetnsSpec
 _TAIL_BYTES = 2000
 
 
-class NetnsCluster:
+class NetnsCluster(NothingStanding):
     """Starts testbeds; has nothing else to clean up, since all a testbed made goes with its process."""
 
     def __init__(self, spec: Spec):
@@ -54,14 +53,6 @@ class NetnsCluster:
             "load": load_plan(spec.load, spec.app, spec.recording_s("test")),
             "real_time_s": sum(spec.recording_s(name) for name in ("fit", "calibrate", "test")),
         }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def record(self, order: RecordingOrder, progress: Progress) -> Recording:
         """Make one recording in real time. MimirError when it failed or is not worth anything."""

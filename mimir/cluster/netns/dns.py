@@ -38,6 +38,11 @@ class Question(NamedTuple):
     type: str
     end: int
 
+    @property
+    def text(self) -> str:
+        """The name in lower case."""
+        return self.name.decode("ascii", "replace").lower()
+
 
 def question_of(message: bytes) -> Question:
     """ValueError for what is no query with one uncompressed name."""
@@ -55,6 +60,14 @@ def question_of(message: bytes) -> Question:
     if count != 1:
         raise ValueError(f"{count} questions")
     return Question(transaction, b".".join(labels), _TYPES.get(kind, f"TYPE{kind}"), at + 5)
+
+
+def query_of(message: bytes) -> Question | None:
+    """The question of a query; None for what is no query."""
+    try:
+        return question_of(message)
+    except ValueError:
+        return None
 
 
 def first_address(message: bytes) -> str | None:
@@ -123,11 +136,10 @@ class KubeDns:
 
     async def answer(self, message: bytes) -> bytes | None:
         """The reply to a query; None for what is no query."""
-        try:
-            question = question_of(message)
-        except ValueError:
+        question = query_of(message)
+        if question is None:
             return None
-        text = question.name.decode("ascii", "replace").lower()
+        text = question.text
         if not text.endswith(f".{CLUSTER_ZONE}"):
             return await self._forward(question, message)
         address, zone = self._layout.zone.get(text), CLUSTER_ZONE.encode()
@@ -168,11 +180,10 @@ class Outside:
 
     async def answer(self, message: bytes) -> bytes | None:
         """The reply to a query; None for what is no query."""
-        try:
-            question = question_of(message)
-        except ValueError:
+        question = query_of(message)
+        if question is None:
             return None
-        text = question.name.decode("ascii", "replace").lower()
+        text = question.text
         stolen = self._tunnel is not None and text.endswith("." + self._tunnel.domain)
         if stolen:
             self.heard.append((time.time(), question.name))

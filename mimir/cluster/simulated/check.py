@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 
+from mimir.cluster.addresses import address_problems
 from mimir.cluster.simulated.layout import FIRST_SERVICE, SERVICE_STEP
 from mimir.errors import Problem
 from mimir.spec.app import AppSpec
 from mimir.spec.cluster import SimulatedSpec
 
-_NETWORKS = ("pods", "services", "clients")
 _ADDRESSES = ("node", "dns_service", "api_service", "resolver", "sink")
 _WHERE = "set it in conf/cluster/simulated.yaml or on the command line"
 _SPARE = 16  # addresses at the ends of a network that stay free
@@ -27,23 +26,7 @@ def _addresses(cluster: SimulatedSpec, app: AppSpec) -> Iterator[Problem]:
         "services": FIRST_SERVICE + SERVICE_STEP * len(app.services) + _SPARE,
         "clients": 2 * _SPARE,
     }
-    for key in _NETWORKS:
-        text = getattr(cluster.addresses, key)
-        try:
-            network = IPv4Network(text)
-        except (AddressValueError, NetmaskValueError, ValueError):
-            yield Problem(
-                f"cluster.addresses.{key}", f"is no IPv4 network (got {text!r})", "e.g. 10.244.0.0/16", _WHERE
-            )
-            continue
-        if network.num_addresses < room[key]:
-            yield Problem(f"cluster.addresses.{key}", f"is too small (got {text})", f"≥ {room[key]} addresses", _WHERE)
-    for key in _ADDRESSES:
-        text = getattr(cluster.addresses, key)
-        try:
-            IPv4Address(text)
-        except (AddressValueError, ValueError):
-            yield Problem(f"cluster.addresses.{key}", f"is no IPv4 address (got {text!r})", "e.g. 192.0.2.1", _WHERE)
+    yield from address_problems(cluster.addresses, room, _ADDRESSES, _WHERE)
 
 
 def _transport(cluster: SimulatedSpec) -> Iterator[Problem]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from mimir.apps.graph import allowed_edges
-from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
+from mimir.cluster.base import NothingStanding, Progress, Recording, RecordingOrder, Requirement
 from mimir.cluster.check import workload_problems
 from mimir.cluster.simulated.layout import CLIENTS, RESOLVER, Layout
 from mimir.errors import Problem
@@ -21,7 +20,7 @@ from mimir.spec.cluster import SimulatedSpec
 from mimir.spec.exfiltration import ExfiltrationSpec
 
 
-class SimulatedCluster:
+class SimulatedCluster(NothingStanding):
     """Renders recordings from a spec. Has no state: recordings may be made in any order and in separate processes."""
 
     parallel = True
@@ -54,14 +53,6 @@ class SimulatedCluster:
             "load": load_plan(spec.load, spec.app, spec.recording_s("test")),
             "incidents": _incidents(spec.exfiltration, spec.app),
         }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def record(self, order: RecordingOrder, progress: Progress) -> Recording:
         """Render one recording into `order.folder`; the same spec and order give the same bytes."""
