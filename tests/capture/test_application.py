@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mimir.capture import dns_message
+from mimir.capture import hello as hello_module
 from mimir.capture.__main__ import main
 from mimir.capture.application import OWN_FIELDS, Dissection, FieldRow, application_fields
 from mimir.capture.dissection import dissection_problems
@@ -208,16 +210,25 @@ def test_any_bytes_are_survived(message: bytes) -> None:
         assert all(value.isprintable() for value in found.values())
 
 
-def test_a_message_that_claims_everything_ends_soon() -> None:
+def test_a_message_that_claims_everything_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """65,535 records of one byte each by pointer, and a TLS record full of empty extensions."""
     claims = struct.pack(">HHHHHH", 1, 0x8000, 1, 65535, 65535, 65535) + b"\1a\0\0\1\0\1"
     record = b"\xc0\x0c\0\5\0\1" + struct.pack(">IH", 1, 2) + b"\xc0\x0c"
-    began = time.perf_counter()
+    looked = _counted(monkeypatch, dns_message, "_record")
     found, whole = read_dns(claims + record * 4000)
     assert found["dns.cname"].count("a") == MAX_RECORDS
     assert not whole
+    assert len(looked) == MAX_RECORDS
+    taken = _counted(monkeypatch, hello_module._Bytes, "vector")
     read_hello(b"\x16\3\1\x3f\xff\1\0\x3f\xfb\3\3" + bytes(33) + b"\0\0\0\xff\xff" + b"\0\x99\0\0" * 4000)
-    assert time.perf_counter() - began < 1
+    assert len(taken) <= hello_module.MAX_EXTENSIONS + 3
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list[str]:
+    """Grows by an item at each call of a function."""
+    calls, original = [], getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *arguments: (calls.append(name), original(*arguments))[1])
+    return calls
 
 
 @settings(max_examples=60, deadline=None)

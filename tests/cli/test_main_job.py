@@ -80,7 +80,11 @@ def test_result_on_the_terminal_names_verdict_folder_and_report(small_run: Path)
     assert "report.html" in done.stdout
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "kill",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
 def test_stopped_run_leaves_a_directory_that_resumes(small_run: Path, tmp_path: Path, kill: signal.Signals) -> None:
     process = subprocess.Popen(
         command(*SMALL, "seed=7"),

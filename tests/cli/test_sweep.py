@@ -14,7 +14,7 @@ def sweep_folder(folder: Path) -> Path:
     return sweep
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", [pytest.param("basic", marks=pytest.mark.slow), "joblib"])
 def test_sweep_shares_recordings_and_compares(tmp_path: Path, launcher: str) -> None:
     done = mimir(
         tmp_path, "-m", *SMALL, "detector=allowlist,egress_volume", "exfiltration=relay_chain,direct", f"hydra/launcher={launcher}"

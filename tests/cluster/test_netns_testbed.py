@@ -30,15 +30,12 @@ OVERRIDES = [
     "exfiltration.tail_s=5", "exfiltration.gap_s=0",
 ]  # fmt: skip
 _TESTBED = """
-import time
 from tests.support.specs import spec
 from mimir.cluster.netns.layout import Layout
 from mimir.cluster.netns.network import build
 spec = spec(["cluster=netns", *sys.argv[1:]])
 layout = Layout(spec.app, spec.cluster)
-began = time.perf_counter()
 network = build(layout)
-took = time.perf_counter() - began
 """
 
 
@@ -47,6 +44,7 @@ def _namespaces() -> None:
     need_namespaces()
 
 
+@pytest.mark.slow
 def test_fifty_pods_come_up_and_reach_each_other() -> None:
     code = """
 import socket
@@ -60,13 +58,12 @@ peer = server.accept()[1][0]
 with network.pods[first.name]:
     inner = [name for _, name in socket.if_nameindex()]
     six = open("/proc/net/if_inet6").read() if os.path.exists("/proc/net/if_inet6") else ""
-print(json.dumps([len(layout.pods), took, peer, first.ip, links, inner, six]))
+print(json.dumps([len(layout.pods), peer, first.ip, links, inner, six]))
 """
-    pods, took_s, peer, first_ip, links, inner, six = inside(
+    pods, peer, first_ip, links, inner, six = inside(
         _TESTBED + code, "app.services.user.replicas=20", "app.services.front-end.replicas=13"
     )
     assert pods == 52
-    assert took_s < 20
     assert peer == first_ip
     assert links == pods + 2  # a veth for each, the uplink, lo
     assert sorted(inner) == ["eth0", "lo"]
@@ -210,7 +207,7 @@ def children(pid: int) -> set[int]:
     return found | {grand for child in found for grand in children(child)}
 
 
-@pytest.mark.parametrize("victim", ["testbed", "owner"])
+@pytest.mark.parametrize("victim", [pytest.param("testbed", marks=pytest.mark.slow), "owner"])
 def test_nothing_stays_when_it_is_killed(victim: str, tmp_path: Path) -> None:
     spec = from_plain(plain(OVERRIDES), check=False)
     order = asdict(make_order(tmp_path / "out", 60, "fit")) | {"folder": str(tmp_path / "out")}
