@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimir.capture.application import Dissection, FieldRow, application_fields
+from mimir.capture.sources import short_names
 from mimir.files import atomic
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ def write_fields(files: Sequence[Path], how: Dissection, target: Path) -> int:
 
 
 def field_lines(files: Sequence[Path], how: Dissection) -> Iterator[str]:
-    """One line a packet: number, time (UTC epoch s), both ends, and the fields it has."""
+    """One line a packet: number (behind the name of its file, if there are several), time (UTC epoch s), both ends, and the fields it has."""
+    names = short_names(files)
     for row in application_fields(files, how):
-        number = f"{row.file}:{row.packet}" if len(files) > 1 else str(row.packet)
+        number = f"{names[row.file - 1]}:{row.packet}" if len(files) > 1 else str(row.packet)
         ends = f"{_end(row.src, row.sport)} > {_end(row.dst, row.dport)} {row.proto or '-'}"
         found = "  ".join(f"{name}={value}" for name, value in zip(how.fields, row.values, strict=True) if value)
         yield f"{number}  {row.ts:.6f}  {ends}  {found}{'' if row.complete is not False else '  (cut)'}"

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,22 @@ def is_compressed(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(4)
     return head[:2] == GZIP_MAGIC or head == ZSTD_MAGIC
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Names of files as far as they differ: without the folders they have in common.
+
+    >>> short_names([Path("/x/shop/node-1/any.pcap0"), Path("/x/shop/node-2/any.pcap0")])
+    ['node-1/any.pcap0', 'node-2/any.pcap0']
+    >>> short_names([Path("/x/any.pcap")])
+    ['any.pcap']
+    """
+    shared = 0
+    for parts in zip(*(path.parent.parts for path in paths), strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared += 1
+    return [str(Path(*path.parts[shared:])) for path in paths]
 
 
 def natural(path: Path) -> tuple[tuple[int, int, str], ...]:

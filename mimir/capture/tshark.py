@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mimir.capture.sources import STANDARD_INPUT
 from mimir.errors import CaptureError, RequirementError
 
 HOW_TO_INSTALL = (
@@ -85,6 +86,8 @@ def dissect(path: Path, display_filter: str, fields: Sequence[str], limit: int =
     Runs pyshark in a process of its own: it needs a main thread without an event loop. Raises as `tshark_fields`.
     """
     find_tshark()
+    if path == STANDARD_INPUT:
+        raise CaptureError(path, "pyshark reads files, not standard input; use tshark, or save the capture first")
     order = json.dumps([str(path), display_filter, list(fields), limit])
     command = [sys.executable, "-P", str(Path(__file__).with_name("pyshark_worker.py"))]
     run = subprocess.run(command, input=order, capture_output=True, encoding="utf-8", check=False)  # noqa: S603

@@ -7,11 +7,11 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from mimir.capture import open_capture
-from mimir.cluster.base import Progress, Recording, RecordingOrder, Requirement
+from mimir.capture.sources import CAPTURE_NAME, captures_in, natural
+from mimir.cluster.base import NothingStanding, Progress, Recording, RecordingOrder, Requirement
 from mimir.errors import CaptureError, MimirError, Problem
 from mimir.exfiltration.ledger import LedgerError, read_ledger
 from mimir.files import read_jsonl, write_json, write_jsonl
@@ -23,7 +23,7 @@ NAMES = ("fit", "calibrate", "test")
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".log", ".json", ".csv", ".txt", ".gz")
 
 
-class RecordedCluster:
+class RecordedCluster(NothingStanding):
     """Nothing is started: a recording is a set of links to the user's files and the time span it covers."""
 
     parallel = True
@@ -73,22 +73,16 @@ class RecordedCluster:
         """The files each recording reads."""
         return {"creates": [], "reads": {name: [str(f) for f in self._captures(name)] for name in NAMES}}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
     def record(self, order: RecordingOrder, progress: Progress) -> Recording:
         """Link the captures of one recording and find the time it spans. Raises CaptureError for an unreadable file."""
         captures = self._captures(order.name)
         flows = self.flow_span(captures)
         first_s, last_s, *counts = flows or _span(captures, progress)
+        nodes = [""] * len(captures) if flows else self._nodes(order.name, captures)
+        suffix = _suffix if flows else _capture_suffix
         links = [
-            _link(capture, order.folder / "capture" / node / f"{order.name}-{number:04d}{_suffix(capture)}")
-            for number, (capture, node) in enumerate(zip(captures, self._nodes(order.name, captures), strict=True), 1)
+            _link(capture, order.folder / "capture" / node / f"{order.name}-{number:04d}{suffix(capture)}")
+            for number, (capture, node) in enumerate(zip(captures, nodes, strict=True), 1)
         ]
         start_s, end_s = self._share(order.name, first_s, last_s)
         files = {n: order.folder / f"{n}.jsonl" for n in ("entities", "timeline", "truth")}
@@ -141,17 +135,28 @@ class RecordedCluster:
 
 
 def _files(pattern: str) -> list[Path]:
-    """Files a user named: one file, all of a folder (or of its subfolders, one per node), or a glob; sorted by name."""
+    """Files a user named: one file, those of a folder (or of its subfolders, one per node), or a glob; sorted by name.
+
+    Of a folder the captures by name count; where there are none, all files (flow records have any name).
+    """
     if not pattern:
         return []
     path = Path(pattern)
     if path.is_dir():
-        folders = [path, *sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith("."))]
-        found = [sorted(f.absolute() for f in p.iterdir() if f.is_file() and f.name[0] != ".") for p in folders]
-        return found[0] or [file for files in found[1:] for file in files]
+        return _in_folder(path.absolute())
     return sorted(Path(f).absolute() for f in glob.glob(pattern) if Path(f).is_file()) or (
         [path.absolute()] if path.is_file() else []
     )
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    shown = sorted((f for f in folder.iterdir() if not f.name.startswith(".")), key=natural)
+    nodes = [f for f in shown if f.is_dir()]
+    if found := captures_in(folder) or [file for node in nodes for file in captures_in(node)]:
+        return found
+    return [f for f in shown if f.is_file()] or [
+        file for node in nodes for file in sorted(node.iterdir(), key=natural) if file.is_file() and file.name[0] != "."
+    ]
 
 
 def _is_json(path: Path) -> bool:
@@ -161,6 +166,13 @@ def _is_json(path: Path) -> bool:
 
 def _suffix(path: Path) -> str:
     return "".join(s for s in path.suffixes[-2:] if s in SUFFIXES) or ".pcap"
+
+
+def _capture_suffix(path: Path) -> str:
+    """A name by which readers of folders know a capture, whatever the user calls it."""
+    named = CAPTURE_NAME.search(path.name)
+    packed = path.suffix if path.suffix in (".gz", ".zst") else ""
+    return f".{named[1].lower() if named else 'pcap'}{packed}"
 
 
 def _link(source: Path, target: Path) -> Path:

@@ -140,7 +140,7 @@ def record_one(
         return flows_of(spec, recorded.folder, named if named.exists() else recorded.folder / named.name, folder)
 
     def make_fields(folder: Path) -> dict[str, Any]:
-        return dissect_captures(spec, captures, folder)
+        return dissect_captures(spec, recorded.folder, folder)
 
     key = record_key(plain, order)
     keep, fresh = spec.capture.keep, spec.reuse == "never"
@@ -149,7 +149,7 @@ def record_one(
     captures = [recorded.folder / name for name in sorted(recorded.files) if name.startswith("capture/")]
     edge_key = _edge_key(spec, inputs)
     flow_key = flows_key(spec, inputs) if spec.capture.flows else None
-    field_key = fields_key(spec, _digests(recorded.files))
+    field_key = fields_key(spec, _digests(recorded.files), recorded.folder)
     keys = {"edges": edge_key, "flows": flow_key, "fields": field_key}
     wanted = [f"{stage}-{made}" for stage, made in keys.items() if made]
     if not all((cache / w / "stage.json").exists() for w in wanted) and not all(c.exists() for c in captures):

@@ -61,5 +61,7 @@ def test_complaints_of_tshark_reach_the_user(queries: Path, tmp_path: Path) -> N
         list(tshark_fields(queries, ["no.such.field"]))
     with pytest.raises(CaptureError, match="unexpected in this context"):
         dissect(queries, "dns..x", ["ip.src"])
+    with pytest.raises(CaptureError, match="standard input; use tshark"):
+        dissect(Path("-"), "dns", ["ip.src"])
     with pytest.raises(CaptureError, match="tshark"):
         list(tshark_fields(tmp_path / "missing.pcap", ["ip.src"]))
