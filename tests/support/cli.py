@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-#: small and fast: 5 users, twenty minutes of benign traffic (the least for windows of a minute), three incidents of two minutes
+#: small and fast: 10 users, half an hour of benign traffic, three incidents of two minutes
 SMALL = (
-    "load.users=5",
-    "evaluation.fit_s=1200",
-    "evaluation.calibrate_s=1200",
+    "load.users=10",
+    "evaluation.fit_s=1800",
+    "evaluation.calibrate_s=1800",
     "evaluation.test_s=1800",
     "evaluation.bootstrap_resamples=50",
     "exfiltration.incident_duration_s=120",
