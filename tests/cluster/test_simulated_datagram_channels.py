@@ -16,12 +16,12 @@ from mimir.cluster.base import RecordingOrder
 from mimir.cluster.simulated.layout import NODE_IF, Layout
 from mimir.cluster.simulated.leak import Leak
 from mimir.cluster.simulated.tables import Rows
-from mimir.exfiltration.channels import dns_tunnel, icmp
-from mimir.exfiltration.ledger import LedgerEntry
+from mimir.exfiltration.channels import dns_tunnel, icmp, raw_tcp
+from mimir.exfiltration.ledger import LedgerEntry, read_ledger
 from mimir.exfiltration.plan import World, plan_incidents
 from mimir.spec import Spec
 from mimir.units import NS_PER_S
-from tests.cluster.simulated_samples import SHORT_LEAK, START_S, make_spec
+from tests.cluster.simulated_samples import SHORT_LEAK, START_S, make_recording, make_spec, read_packets
 
 SINK, RESOLVER = int(IPv4Address("198.51.100.77")), int(IPv4Address("192.0.2.53"))
 STORAGE = int(IPv4Address("192.0.2.92"))
@@ -158,3 +158,19 @@ def _name(message: bytes) -> bytes:
         labels.append(message[at + 1 : at + 1 + message[at]])
         at += 1 + message[at]
     return b".".join(labels)
+
+
+def test_payload_in_the_capture_changes_no_packet(tmp_path: Path) -> None:
+    captures = []
+    for payload in ("dns", "all"):
+        changes = {"exfiltration": SHORT_LEAK, "load": {"users": 2},
+                   "capture": {"payload": payload, "snaplen_bytes": 65_535}}  # fmt: skip
+        captures.append(make_recording(make_spec(changes, exfiltration="direct"), tmp_path / payload))
+    plain, full = (read_packets(recording) for recording in captures)
+    for column in plain:
+        assert plain[column].tolist() == full[column].tolist()
+    short, long = (recording.captures[0].read_bytes() for recording in captures)
+    assert raw_tcp.MAGIC not in short
+    (truth,) = read_ledger(captures[1].truth)
+    copies = 2  # beside the pod and at the node
+    assert long.count(raw_tcp.MAGIC) >= copies * truth.bytes_delivered // 4096
