@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from mimir.errors import EXIT_DONE, EXIT_SPEC, MimirError
@@ -16,6 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
     listing = commands.add_parser("paths", help="list the paths from a store to the outside that a policy text allows")
     listing.add_argument("policy", type=Path, help="sentences such as: front-end may talk to user")
     listing.add_argument("--from", dest="store", required=True, help="the store the data is in")
+    listing.add_argument(
+        "--and-from", nargs="*", default=[], metavar="STORE", help="further stores, for a fan into one relay"
+    )
     listing.add_argument("--max-hops", type=int, default=5, help="longest path (default 5)")
     listing.add_argument("--direction", choices=("request", "reply", "mixed"), default="mixed")
     listing.add_argument("--count", type=int, default=20, help="at most so many (default 20)")
@@ -37,7 +41,32 @@ def main(arguments: list[str] | None = None) -> int:
         how = ", ".join(carriages(path, edges))
         for address in ("service", "pod")[: 2 if policy.reaches_pods(path) else 1]:
             print(f"exfiltration.path=[{','.join(path)}] exfiltration.address={address}  # {how}")
+    for fan in _fans(paths, edges, chosen):
+        print(fan)
     return EXIT_DONE
+
+
+def _fans(paths: list[tuple[str, ...]], edges: Collection[tuple[str, str]], chosen: argparse.Namespace) -> list[str]:
+    """How these paths can be used at once: by one store, and together with further stores that reach the same relay."""
+    from mimir.exfiltration.paths import directed_paths
+
+    found = []
+    relayed = [path for path in paths if len(path) > 2]
+    if relayed:
+        count = max(2, len(relayed))
+        found.append(
+            f"exfiltration.fan={{kind:one_to_n,branches:{count},stores:[]}}  # {chosen.store} → several relays at once"
+        )
+    for path in relayed[:1]:
+        ways = {
+            store: directed_paths(edges, store, chosen.max_hops, chosen.direction, chosen.count)
+            for store in chosen.and_from
+        }
+        joining = [store for store, found_ways in ways.items() if any(way[-2:] == path[-2:] for way in found_ways)]
+        if joining:
+            fan = f"{{kind:n_to_1,branches:{len(joining) + 1},stores:[{','.join(joining)}]}}"
+            found.append(f"exfiltration.fan={fan}  # several stores → {path[-2]}")
+    return found
 
 
 if __name__ == "__main__":
