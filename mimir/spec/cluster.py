@@ -139,6 +139,8 @@ class NetnsSpec:
     drain_s: float
     request_timeout_s: float
     ring_mb: int
+    load_driver: Literal["builtin", "locust"]
+    locust_start_s: int
     limits: NetnsLimitsSpec
 
 

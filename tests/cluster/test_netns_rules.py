@@ -95,6 +95,16 @@ def test_channels_without_real_sockets_are_refused(option: str) -> None:
     assert "exfiltration.channel" in {problem.where for problem in NetnsCluster(changed).problems()}
 
 
+def test_locust_drives_http_only() -> None:
+    changed = shop("cluster.load_driver=locust")
+    entry = changed.app.services["front-end"]
+    coded = replace(changed.app, services={**changed.app.services, "front-end": replace(entry, protocol="https")})
+    assert "cluster.load_driver" not in {p.where for p in NetnsCluster(changed).problems()}
+    assert "cluster.load_driver" in {p.where for p in NetnsCluster(replace(changed, app=coded)).problems()}
+    assert "Locust" in {r.name for r in NetnsCluster(changed).requirements()}
+    assert "Locust" not in {r.name for r in NetnsCluster(shop()).requirements()}
+
+
 def test_what_this_cluster_cannot_do_is_said_before_anything_is_created() -> None:
     changed = shop("load.triggers=[pod_kill]", "exfiltration.pacing=adaptive")
     where = {problem.where for problem in NetnsCluster(changed).problems()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import importlib.util
 import json
 import os
 import signal
@@ -283,6 +285,30 @@ def test_a_leak_of_a_real_sock_shop_is_in_the_ledger_and_in_the_edges(scenario: 
     for sender, receiver in zip(entry.path, entry.path[1:], strict=False):
         assert carried(rows[during], sender, receiver) > entry.bytes_delivered
         assert carried(rows[during], sender, receiver) > 1.2 * carried(rows[~during], sender, receiver) / 2
+    assert not children(os.getpid()) - before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason="needs mimir[locust]")
+def test_locust_drives_the_same_load(tmp_path: Path) -> None:
+    before = children(os.getpid())
+    recording, spec = record(tmp_path / "out", 60, "exfiltration=none", "cluster.load_driver=locust")
+    requests = recording.counts["requests"]
+    assert requests["done"] == requests["due"] > 150
+    assert not recording.counts["broken"]
+    with (tmp_path / "out" / "locust" / "requests.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    entry = spec.app.services["front-end"]
+    wanted = sum(entry.endpoints[row["endpoint"]].request[0] for row in rows)
+    clients, payload = set(), 0
+    for batch in open_capture(recording.captures):
+        mine = (batch.dport == 30001) & (batch.ifindex == batch.ifindex[batch.dport == 30001].min())
+        clients |= {bytes(address) for address in batch.src[mine]}
+        payload += int(batch.payload_bytes[mine].sum())
+    assert payload == pytest.approx(wanted, rel=0.1)  # sizes are the model's; the first packets are before the capture
+    assert len(clients) == 20  # an address for each user
+    marks = [json.loads(line) for line in recording.timeline.read_text().splitlines()]
+    assert [m["users"] for m in marks if m["event"] == "users"] == [20]
     assert not children(os.getpid()) - before
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mimir.cluster.addresses import address_problems
+from mimir.cluster.netns.locust_users import unfit
 from mimir.errors import Problem
 from mimir.exfiltration.baseline import needs_baseline
 from mimir.spec import Spec
@@ -36,6 +37,7 @@ def _addresses(cluster: NetnsSpec, spec: Spec) -> Iterator[Problem]:
 def _numbers(cluster: NetnsSpec) -> Iterator[Problem]:
     positive = {
         "dns.replicas": cluster.dns.replicas, "dns.timeout_s": cluster.dns.timeout_s, "ring_mb": cluster.ring_mb,
+        "locust_start_s": cluster.locust_start_s,
         "request_timeout_s": cluster.request_timeout_s, "dns.resolver_ms": cluster.dns.resolver_ms[0],
         "dns.probe.every_s": cluster.dns.probe.every_s,
     }  # fmt: skip
@@ -58,6 +60,8 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
         yield Problem(
             "load.triggers", "are not possible on cluster=netns, whose pods neither come nor go", "[]", instead
         )
+    if spec.cluster.name == "netns" and spec.cluster.load_driver == "locust" and (why := unfit(spec.app)):
+        yield Problem("cluster.load_driver", why, "builtin", "leave it out or choose another application")
     if needs_baseline(spec.exfiltration):
         got = "measured by the fit recording (adaptive, rate_share_of_edge) is not possible on cluster=netns"
         yield Problem("exfiltration", got, "a rate in bytes, another pacing", instead)

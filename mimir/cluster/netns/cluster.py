@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -38,8 +39,12 @@ class NetnsCluster(NothingStanding):
         return [*workload_problems(self._spec), *check_netns(self._cluster, self._spec)]
 
     def requirements(self) -> list[Requirement]:
-        """Linux, user namespaces, ip, nft."""
-        return requirements()
+        """Linux, user namespaces, ip, nft; Locust where it is to drive the load."""
+        found = requirements()
+        if self._cluster.load_driver == "locust":
+            there = importlib.util.find_spec("locust") is not None
+            found.append(Requirement("Locust", there, "install it: pip install 'mimir[locust]'"))
+        return found
 
     def plan(self, spec: Spec) -> dict[str, Any]:
         """Pods, addresses, edges and expected load, as JSON values."""

@@ -25,6 +25,7 @@ from mimir.cluster.netns.around import Around
 from mimir.cluster.netns.hosts import Hosts
 from mimir.cluster.netns.layout import DNS_PORT, KUBE_DNS, Layout
 from mimir.cluster.netns.leak import Leaks
+from mimir.cluster.netns.locust_users import LocustUsers, locust_seed
 from mimir.cluster.netns.network import Network, build
 from mimir.cluster.netns.tasks import Tasks
 from mimir.cluster.netns.users import Users
@@ -115,18 +116,21 @@ class Session:
         application = Application(self.layout, hosts, self._random(0), self.tasks)
         await application.serve()
         await Around(application, self._random(1)).start()
-        first_s = math.ceil(time.time()) + 1
+        first_s = math.ceil(time.time()) + (1 if self.cluster.load_driver == "builtin" else self.cluster.locust_start_s)
         longest = max(self.spec.detector.windows_s)
         start_s = -(-math.ceil(first_s + self.cluster.warmup_s) // longest) * longest
         load = self.spec.load.of(self.order.name)
-        users = Users(application, load, first_s * NS_PER_S, self.seeds[2], start_s * NS_PER_S)
+        users: Users | LocustUsers = Users(application, load, first_s * NS_PER_S, self.seeds[2], start_s * NS_PER_S)
+        if self.cluster.load_driver == "locust":
+            begin = (self.order.name, first_s * NS_PER_S, start_s * NS_PER_S, locust_seed(self.seeds[2]))
+            users = LocustUsers(self.spec, self.layout, network.outside, self.order.folder / "locust", begin)
         leaks = (
             Leaks(self.spec, self.order, start_s, application, outside, self.seeds[3]) if self.order.leaking else None
         )
         end_s = start_s + self.order.duration_s
         await self._live(users, leaks, recorder, (start_s, end_s), progress)
-        application.close()
         users.close()
+        application.close()
         await self.tasks.stop()
         counts = recorder.stop()
         if self.tasks.defect is not None:
@@ -153,7 +157,12 @@ class Session:
         return outside
 
     async def _live(
-        self, users: Users, leaks: Leaks | None, recorder: Recorder, span_s: tuple[int, int], progress: Progress
+        self,
+        users: Users | LocustUsers,
+        leaks: Leaks | None,
+        recorder: Recorder,
+        span_s: tuple[int, int],
+        progress: Progress,
     ) -> None:
         """Users and leaks from before the recording until after it, in real time."""
         start_s, end_s = span_s
@@ -170,7 +179,7 @@ class Session:
                 raise failed[0]
             progress(min(max(0.0, time.time() - start_s), float(self.order.duration_s)), recorder.packets)
 
-    def _facts(self, counts: dict[str, Any], users: Users, application: Application) -> dict[str, Any]:
+    def _facts(self, counts: dict[str, Any], users: Users | LocustUsers, application: Application) -> dict[str, Any]:
         latencies = np.array(users.latencies_s or [0.0])
         return counts | {
             "pods": len(self.layout.pods),
@@ -186,7 +195,9 @@ class Session:
     def _random(self, number: int) -> np.random.Generator:
         return np.random.default_rng(self.seeds[number].spawn(1)[0])
 
-    def _write(self, network: Network, up_s: float, start_s: int, users: Users, ledger: list[Any]) -> None:
+    def _write(
+        self, network: Network, up_s: float, start_s: int, users: Users | LocustUsers, ledger: list[Any]
+    ) -> None:
         folder, order = self.order.folder, self.order
         pods = ((network.born_s[pod.name], pod) for pod in self.layout.pods)
         write_jsonl(folder / "entities.jsonl", self.layout.entities(round(up_s, 6), pods))

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from argparse import ArgumentParser
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--plan", required=True, help="plan.json of python -m mimir.load.locust plan")
     parser.add_argument("--out", required=True, help="folder for requests.csv, users.csv and summary.json")
     parser.add_argument("--failed-share", type=float, default=0.01, help="share of requests that may fail")
+    parser.add_argument("--begin", type=float, default=0.0, help="when the load begins, UTC epoch s; default: at once")
     parser.add_argument("--sources", default="", help="first source address for users, e.g. 203.0.113.1; default: any")
     parser.add_argument("--source-count", type=int, default=0, help="how many of them there are")
 
@@ -41,6 +43,7 @@ def _init(environment: Environment, **_: Any) -> None:
     assert given is not None
     plan = json.loads(Path(given.plan).read_text(encoding="utf-8"))
     crowds["it"] = Crowd(plan, Path(given.out), given.failed_share)
+    gevent.sleep(max(0.0, given.begin - time.time()))
 
 
 @events.quitting.add_listener
@@ -127,12 +130,13 @@ class Visitor(HttpUser):
         known = self.walker.values()
         pace = crowds["it"].pace
         for step in self.walker.session(settled=settled):
-            gevent.sleep(step.wait_s * pace.at(crowds["it"].offset_s))
-            self._ask(step, known)
+            wait_s = step.wait_s * pace.at(crowds["it"].offset_s)
+            gevent.sleep(wait_s)
+            self._ask(step, known, wait_s)
         self.client.cookies.clear()
         self.client.close()
 
-    def _ask(self, step: Step, known: dict[str, str]) -> None:
+    def _ask(self, step: Step, known: dict[str, str], wait_s: float) -> None:
         crowd = crowds["it"]
         endpoint, began = crowd.plan["endpoints"][step.endpoint], time.time()
         status, error = 0, ""
@@ -151,16 +155,15 @@ class Visitor(HttpUser):
         spent_s = time.time() - began
         behaviour = crowd.plan["behaviours"][step.behaviour]
         crowd.note([f"{began:.6f}", self.number, behaviour, endpoint["name"], int(step.begins), int(step.ends),
-                    f"{step.wait_s:.6f}", f"{spent_s:.6f}", status], error)  # fmt: skip
+                    f"{wait_s:.6f}", f"{spent_s:.6f}", status], error)  # fmt: skip
 
     def _move(self, seat: int) -> None:
         """Give the user an address of their own, where there are some."""
         given = self.environment.parsed_options
         if given.sources:
-            *net, last = given.sources.split(".")
-            number = int(last) + seat % max(1, given.source_count)
+            address = ip_address(given.sources) + seat % max(1, given.source_count)
             for scheme in ("http://", "https://"):
-                self.client.mount(scheme, SourceAdapter(".".join([*net, str(number)])))
+                self.client.mount(scheme, SourceAdapter(str(address)))
 
 
 def _error(reply: Any) -> str:
