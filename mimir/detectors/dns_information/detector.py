@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.detectors.base import Reason, Scores
-from mimir.detectors.columns import columns_of, keys_from_json, keys_to_json
+from mimir.detectors.columns import canonical, columns_of, keys_from_json, keys_to_json, total_bytes
 from mimir.detectors.dns_information.account import Account
 from mimir.detectors.dns_information.names import queries_of
-from mimir.detectors.leakpaths import DNS_PORT
+from mimir.detectors.leakpaths import DNS_PORT, path_through
 from mimir.detectors.messages import edge_of
 from mimir.detectors.parameters import Parametrised
-from mimir.detectors.pods import present
+from mimir.detectors.pods import present, real_names
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
 from mimir.units import DAY_S, format_bytes
@@ -131,35 +131,37 @@ class DnsInformation(Parametrised):
     def explain(self, window: Window) -> list[Reason]:
         """The pods and domains with the largest bounds; without names the edges with most name bytes above usual."""
         self.require(bool(self._mode))
-        series = window.series
+        series, t = window.series, window.index
         if self._mode == "bytes":
-            row, keys = self._excess(series)[window.index], columns_of(series).keys
+            row, keys = self._excess(series)[t], columns_of(series).keys
             order = [int(i) for i in np.argsort(-row, kind="stable")[:SHOWN] if row[i] > 0]
-            return [self._reason(present(keys[i], series, window.index), "", row[i], 0.0, ()) for i in order]
-        bounds = self._found(series).by_window[window.index]
-        reasons = []
-        for (pod, domain), bound in sorted(bounds.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]:
+            told = "names asked for could carry up to {} more than on average in training ({})"
+            return [self._reason(window, present(keys[i], series, t), told, float(row[i]), self._usual.get(keys[i], 0.0),
+                                 float(row[i]), ()) for i in order]  # fmt: skip
+        found, reasons = self._found(series).by_window, []
+        for (pod, domain), bound in sorted(found[t].items(), key=lambda item: (-item[1], item[0]))[:SHOWN]:
             edge = edge_of(series, pod, None, DNS_PORT)
             if edge is not None:
                 usual = self._pairs.get(f"{series.workloads.get(pod, pod)} {domain}", 0.0)
-                reasons.append(
-                    self._reason(series.edges[edge], domain, bound, usual, (pod,) if pod in series.workloads else ())
-                )
+                before = next((w[pod, domain] for w in reversed(found[:t]) if (pod, domain) in w), 0.0)
+                gained = bound - before if bound >= before else bound  # a new day starts from nothing
+                told = f"today's queries of {pod} for {domain} could carry up to {{}}, in training at most {{}}"
+                pods = (pod,) if pod in series.workloads else ()
+                reasons.append(self._reason(window, series.edges[edge], told, bound, usual, gained, pods))
         return reasons
 
-    def _reason(self, edge: EdgeKey, domain: str, bound: float, usual: float, pods: tuple[str, ...]) -> Reason:
-        what = (
-            f"today's queries of {', '.join(pods) or edge.client} for {domain}"
-            if domain
-            else "names asked for above the usual"
-        )
-        text = (
-            f"{edge.client} → {edge.server}:{edge.server_port}: {what} could carry up to {format_bytes(bound)} "
-            f"({self._mode} bound), at most {format_bytes(usual)} in training"
-        )
-        return Reason(self.name, text, *edge[:3], float(bound), usual, "bytes", path=(edge.client, edge.server),
-                      pods=pods, bytes_estimate=float(bound), bytes_low=0.0, bytes_high=float(bound),
-                      technique="T1048.003")  # fmt: skip
+    def _reason(self, window: Window, edge: EdgeKey, told: str, bound: float, usual: float, gained: float,
+                pods: tuple[str, ...]) -> Reason:  # fmt: skip
+        series = window.series
+        what = told.format(format_bytes(bound), format_bytes(usual))
+        text = f"{edge.client} → {edge.server}:{edge.server_port}: {what} ({self._mode} bound)"
+        columns = columns_of(series)
+        used = columns.fold(total_bytes(series)[window.index][None])[0] > 0
+        keys = [key for key, carried in zip(columns.keys, used, strict=True) if carried]
+        ends = canonical(edge, series.workloads)
+        path = real_names(path_through(keys, series.sensitive, ends.client, ends.server), series, window.index)
+        return Reason(self.name, text, *edge[:3], bound, usual, "bytes", path=path, pods=pods, bytes_estimate=gained,
+                      bytes_low=0.0, bytes_high=gained, technique="T1048.003")  # fmt: skip
 
     def state(self) -> Mapping[str, Any]:
         """Which bound, mean name bytes of edges, largest benign bound of pairs."""
