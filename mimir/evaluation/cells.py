@@ -37,6 +37,7 @@ class Cell:
     benign_events: Sequence[LedgerEntry]
     recovery_s: int
     incident_s: float  #: planned length of an incident
+    trigger_recovery_s: int
 
 
 def rate_of(leak: LedgerEntry, duration_s: float) -> float:
@@ -94,7 +95,7 @@ def _benign(cell: Cell, alert: NDArray[np.bool_], covered: NDArray[np.bool_]) ->
     for kind in sorted({event.path_class for event in cell.benign_events}):
         during = np.zeros(len(cell.start), dtype=np.bool_)
         for event in (e for e in cell.benign_events if e.path_class == kind):
-            after = max(cell.window_s, cell.recovery_s)
+            after = max(cell.window_s, cell.trigger_recovery_s)
             during |= (cell.start + cell.window_s > event.start) & (cell.start < event.end + after)
         during &= ~covered
         rows += [

@@ -20,7 +20,7 @@ WINDOWS = 180
 def cell(score: Sequence[float], incidents: Sequence[dict[str, Any]], recovery_s: int = 0) -> Cell:
     leaks, events = split_ledger(incidents)
     start = T0 + 60 * np.arange(len(score), dtype=np.int64)
-    return Cell(60, start, np.asarray(score, dtype=float), leaks, events, recovery_s, 600.0)
+    return Cell(60, start, np.asarray(score, dtype=float), leaks, events, recovery_s, 600.0, 300)
 
 
 def rows_of(

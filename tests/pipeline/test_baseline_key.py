@@ -13,7 +13,7 @@ from mimir.pipeline.recordings import record_key
 PLAIN: dict[str, Any] = {
     "app": {"users": {"mix": {"buy": 1.0}, "mixes": {}}},
     "cluster": {"name": "simulated"},
-    "load": {"test": {"users": None, "sessions_per_min": None, "mix": None}, "series_sha256": None, "mix": None},
+    "load": {"test": {"users": None, "sessions_per_min": None, "mix": None}, "series_sha256": None, "mix": None, "triggers": []},
     "exfiltration": {},
     "capture": {"snaplen_bytes": 96, "payload": "none"},
 }

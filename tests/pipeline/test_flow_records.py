@@ -62,7 +62,7 @@ def test_recordings_of_flow_files_depend_on_the_code_that_reads_them(
         "exfiltration": {},
         "cluster": {"name": cluster},
     }
-    plain["load"] = {"test": test, "series_sha256": None, "mix": None}
+    plain["load"] = {"test": test, "series_sha256": None, "mix": None, "triggers": []}
     plain["capture"] = {"snaplen_bytes": 320, "payload": "dns"}
     key = recordings.record_key(plain, RecordingOrder("fit", 0, 60, (1, 0), False, Path()))
     assert ("flows/foreign" in key) == watched

@@ -62,7 +62,7 @@ def results_of(world: World, name: str, loaded: Loaded, tests: Sequence[Recorded
         "detector": world.detectors[name],
         "labels": [labels(job.experiment, job.plain) for job in world.jobs],
         "sensitive": loaded.spec.app.sensitive,
-        "recovery_s": loaded.spec.evaluation.recovery_s,
+        "recovery_s": [loaded.spec.evaluation.recovery_s, loaded.spec.evaluation.trigger_recovery_s],
         "budgets": BUDGETS,
     }
     inputs = {f"{n} {f}": d for n, one in loaded.recorded.items() for f, d in one.edges.files.items()}
@@ -126,7 +126,9 @@ def _judged(detector: Detector, calibration: Calibration, loaded: Loaded, name: 
     budgets = sorted({budget, *(b for b in BUDGETS if b <= per_day)})
     thresholds = {b: calibration.threshold(b) for b in budgets}
     leaks, events = split_ledger(read_jsonl(loaded.recorded[name].record.folder / "truth.jsonl"))
-    cell = Cell(window_s, scores.window_start, scores.score, leaks, events, spec.evaluation.recovery_s, incident_s)
+    how = spec.evaluation
+    after = (how.recovery_s, incident_s, how.trigger_recovery_s)
+    cell = Cell(window_s, scores.window_start, scores.score, leaks, events, *after)
 
     def explain(positions: NDArray[np.int64]) -> Sequence[Mapping[str, Any]]:
         chosen = _only(scores, positions)
