@@ -13,8 +13,13 @@ from mimir.pipeline.recordings import record_key
 PLAIN: dict[str, Any] = {
     "app": {"users": {"mix": {"buy": 1.0}, "mixes": {}}},
     "cluster": {"name": "simulated"},
-    "load": {"test": {"users": None, "sessions_per_min": None, "mix": None}, "series_sha256": None, "mix": None, "triggers": []},
-    "exfiltration": {},
+    "load": {
+        "test": {"users": None, "sessions_per_min": None, "mix": None},
+        "series_sha256": None,
+        "mix": None,
+        "triggers": [],
+    },
+    "exfiltration": {"channel": "http_relay"},
     "capture": {"snaplen_bytes": 96, "payload": "none"},
 }
 
