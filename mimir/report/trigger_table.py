@@ -26,7 +26,7 @@ class Tally:
         """Number of alerts, and how many an hour."""
         if not self.hours:
             return NOTHING
-        return f"{self.alerts} ({self.alerts / self.hours:.3g} an hour)"
+        return f"{self.alerts} ({self.alerts / self.hours:.3g} an hour)" if self.alerts else "0"
 
 
 def trigger_lines(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], list[list[str]]]:
