@@ -78,7 +78,7 @@ def load_identity(load: Mapping[str, Any], users: Mapping[str, Any], recording: 
     own |= {key: value for key, value in changes.items() if value is not None}
     if own["series_sha256"] is not None:
         own["series"] = None  # where the file lies does not matter
-    if not own["triggers"] or recording not in own["trigger_recordings"]:
+    if not own.get("triggers") or recording not in own["trigger_recordings"]:
         own = {key: value for key, value in own.items() if not key.startswith("trigger")}  # nothing happens
     mix = own["mix"] if own["mix"] is not None else users["mix"]
     return own | {"mix": users["mixes"].get(mix, mix) if isinstance(mix, str) else mix}
