@@ -11,7 +11,7 @@ from mimir.cluster.check import workload_problems
 from mimir.cluster.simulated.layout import CLIENTS, RESOLVER, Layout
 from mimir.errors import Problem
 from mimir.exfiltration.baseline import needs_baseline
-from mimir.exfiltration.paths import resolved_paths
+from mimir.exfiltration.paths import branches, resolved_paths
 from mimir.exfiltration.plan import LEAD_SHARE, incident_bytes
 from mimir.load.summary import load_plan
 from mimir.spec import Spec
@@ -71,14 +71,20 @@ def _incidents(spec: ExfiltrationSpec, app: AppSpec) -> dict[str, Any]:
     if spec.channel == "none":
         return {"count": 0}
     one_rate = not needs_baseline(spec) and not spec.rates_bytes_per_min
-    return {
+    edges = allowed_edges(app)
+    paths = resolved_paths(spec, edges)
+    told: dict[str, Any] = {
         "count": spec.incidents,
         "duration_s": spec.incident_duration_s,
         "bytes_each": incident_bytes(spec) if one_rate else None,  # None: they differ, or depend on the fit recording
         "rates_bytes_per_min": spec.rates_bytes_per_min,
         "channel": spec.channel,
-        "paths": [list(path) for path in resolved_paths(spec, allowed_edges(app))],
+        "paths": [list(path) for path in paths],
+        "address": spec.address,
         "pacing": spec.pacing,
         "free_share_at_the_beginning": LEAD_SHARE,
         "least_gap_s": spec.gap_s,
     }
+    if spec.fan:
+        told["branches"] = [[list(way) for way in branches(spec, path, edges)] for path in paths]
+    return told
