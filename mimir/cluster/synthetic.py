@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def plan(
     return additions, entries
 
 
-def write_entries(path: Any, entries: Sequence[LedgerEntry]) -> None:
+def write_entries(path: Path, entries: Sequence[LedgerEntry]) -> None:
     """The ledger's file, as `mimir.exfiltration.ledger` writes it."""
     write_ledger(path, entries)
 

@@ -59,7 +59,7 @@ def test_recordings_of_flow_files_depend_on_the_code_that_reads_them(
     test = {"users": None, "sessions_per_min": None, "mix": None}
     plain: dict[str, Any] = {
         "app": {"users": {"mix": {}, "mixes": {}}},
-        "exfiltration": {},
+        "exfiltration": {"channel": "http_relay"},
         "cluster": {"name": cluster},
     }
     plain["load"] = {"test": test, "series_sha256": None, "mix": None, "triggers": []}
