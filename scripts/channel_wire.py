@@ -183,7 +183,9 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False
     )
-    version = subprocess.run(["tshark", "--version"], capture_output=True, text=True, check=True).stdout.split(" (Git")[0]
+    version = subprocess.run(["tshark", "--version"], capture_output=True, text=True, check=True).stdout.split(" (Git")[
+        0
+    ]
     rows = []
     for option, f in found.items():
         digest = {True: "same", False: "DIFFERENT", None: "–"}[f["digest_agrees"]]

@@ -30,7 +30,14 @@ PROFILES = {
 #: names the prototype gives to the host outside
 OUTSIDE = ("internet", "outside", "myownmachine", "localdet")
 #: protocol of a leak that goes straight out → option of conf/exfiltration
-STRAIGHT = {"tcp": "direct", "http": "http_post", "https": "https", "dns": "dns_tunnel", "dnscat": "dns_tunnel", "icmp": "icmp"}
+STRAIGHT = {
+    "tcp": "direct",
+    "http": "http_post",
+    "https": "https",
+    "dns": "dns_tunnel",
+    "dnscat": "dns_tunnel",
+    "icmp": "icmp",
+}
 #: what is understood below, and why the rest of the known keys has no counterpart
 USED = {"application_name", "experiment_name", "experiment_length_sec", "experiment", "exfiltration_info", "pcap_file_name",
         "pod_creation_log_name"}  # fmt: skip
