@@ -19,7 +19,7 @@ from tests.benchmarks.bench_page import page
 from tests.benchmarks.bench_peers import PEERS
 
 SECTIONS = ("comparison", "windows", "memory", "formats", "growth", "pods", "start_up")
-#: a real capture of the corpus that CONTRIBUTING.md names: memcached between two hosts, Ethernet
+#: a real capture of the corpus that MIMIR_CORPUS names: memcached clients and server, Ethernet
 CORPUS = Path(os.environ.get("MIMIR_CORPUS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 REAL = CORPUS / "captures/deepflow/agent/resources/test/flow_generator/memcached/memcached-userdata.pcap"
 REAL_PACKETS = 1_000_000

@@ -108,8 +108,10 @@ def against(plan: Plan, peer: Peer, capture: Path, available: int) -> Row:
         for _ in range(plan.runs):
             out = plan.folder / "peer"
             out.mkdir()
-            costs.append(run(peer.argv(sample, out)))
-            shutil.rmtree(out)
+            try:
+                costs.append(run(peer.argv(sample, out)))
+            finally:
+                shutil.rmtree(out)
         return _row(peer.name, peer.work, packets, costs)
     except BenchError as error:
         return {**row, "skipped": f"failed: {error}"}
