@@ -42,7 +42,7 @@ benchmark: setup ## compare all detectors on all applications, ten seeds (hours;
 benchmark-quick: setup ## the same in a few minutes on one application: does all of it work?
 	$(BIN)/python -m mimir.pipeline.benchmark benchmark_quick $(ARGS)
 
-fuzz: $(VENV)/.installed-dev ## look for inputs that break the capture reader (ARGS=seconds; needs .venv/bin/pip install -e '.[fuzz]')
+fuzz: $(VENV)/.installed-dev ## look for inputs that break the capture reader or the connection kernels (ARGS="seconds reader|connections"; needs .venv/bin/pip install -e '.[fuzz]')
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 ui: setup ## open the MLflow UI on the runs of this folder
