@@ -43,7 +43,9 @@ def repeat(source: Path, out: Path, count: int) -> int:
     first, last = (struct.unpack_from("<I", data, place)[0] for place in (starts[0], starts[-1]))
     done = 0
     with out.open("wb") as writing:
-        writing.write(data[:24])
+        writing.write(
+            data[:4] + struct.pack("<HH", 2, 4) + data[8:24]
+        )  # some tool wrote the version the wrong way round
         while done < count:
             body, shift = bytearray(data[24:at]), done // len(starts) * (last - first + 60)
             for place in starts:

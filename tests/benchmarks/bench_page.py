@@ -85,7 +85,7 @@ hour, ratios within this run count: the machine had other work to do (load {fact
 * {facts["cores"]} cores, {facts["processor"]}, Linux {facts["kernel"]}; files in the page cache
 * {versions}
 
-Every figure is the median of {results["runs"]} runs unless stated. *Peak* is the resident memory of the largest process. Peers come with
+Runs of which the median counts, unless stated: {results["runs"]}. *Peak* is the resident memory of the largest process. Peers come with
 `.venv/bin/pip install -e '.[bench]'` and the system's packages (tshark, tcpdump, nfdump); absent ones are named and left out."""
 
 

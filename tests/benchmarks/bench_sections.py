@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,8 @@ def against(plan: Plan, peer: Peer, capture: Path, available: int) -> Row:
                 shutil.rmtree(out)
         return _row(peer.name, peer.work, packets, costs)
     except BenchError as error:
-        return {**row, "skipped": f"failed: {error}"}
+        text = str(error).replace(f"{plan.folder}/", "").replace(sys.executable, "python")
+        return {**row, "skipped": f"failed: {text}"}
 
 
 def windows(plan: Plan) -> list[Row]:
