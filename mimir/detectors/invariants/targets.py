@@ -154,6 +154,10 @@ class Residuals:
     sigma: Array
     shared: Array
 
+    def at(self, span: slice) -> Residuals:
+        """The same of some windows."""
+        return Residuals(self.observed[span], self.expected[span], self.sigma[span], self.shared[span])
+
     @property
     def standard(self) -> Array:
         """(T, M) (observed − expected) / σ."""

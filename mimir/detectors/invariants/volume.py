@@ -14,6 +14,7 @@ from mimir.detectors.columns import columns_of, keys_from_json, keys_to_json, pl
 from mimir.detectors.invariants import chains, tails
 from mimir.detectors.invariants import targets as tg
 from mimir.detectors.invariants.presence import Presence
+from mimir.detectors.invariants.sizes import Sizes
 from mimir.detectors.invariants.words import volume_reasons
 from mimir.detectors.leakpaths import Hop, LeakPath, leak_paths
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
@@ -62,6 +63,7 @@ class Volume:
         #: mean and standard deviation of standardised residuals: fits are robust, so rare large replies lie beyond them
         self.bias = self.spread = np.zeros(0)
         self._location = self.scale = np.zeros((0, 1))
+        self.sizes = Sizes((1,))
         self._last: tuple[EdgeSeries, Evidence] | None = None
 
     def fit(self, benign: EdgeSeries) -> Self:
@@ -83,6 +85,8 @@ class Volume:
         normal = tails.normal_equivalent(held_out, self._stretch, self._unit)
         self.correlation = chains.correlation(normal)
         residuals = tg.residuals_of(self.invariants, counts)
+        self.sizes = Sizes(self.lengths)
+        self.sizes.fit(self.invariants, residuals, [p.hops for p in self.paths], self.dns.tolist(), self.correlation)
         stretches = len(benign) / np.array(self.lengths, dtype=np.float64)
         self._freedom = stretches + chains.POOLED
         scatter = [chains.scatter(v) for v in self._statistics(normal, residuals)]
@@ -173,6 +177,7 @@ class Volume:
             "paths": [[list(p.nodes), [[h.edge, h.reply] for h in p.hops]] for p in self.paths],
             "invariants": tg.to_state(self.invariants), "stretch": self._stretch, "correlation": self.correlation,
             "location": self._location, "bias": self.bias, "spread": self.spread, "scale": self.scale, "freedom": self._freedom,
+            "size_quantiles": self.sizes.quantiles, "size_level": self.sizes.level,
         }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any]) -> Self:
@@ -188,6 +193,8 @@ class Volume:
         self._location, self.scale = np.asarray(state["location"]), np.asarray(state["scale"])
         self._freedom = np.asarray(state["freedom"])
         self.bias, self.spread = np.asarray(state["bias"]), np.asarray(state["spread"])
+        self.sizes = Sizes(self.lengths)
+        self.sizes.quantiles, self.sizes.level = np.asarray(state["size_quantiles"]), np.asarray(state["size_level"])
         self._make_tests()
         self._last = None
         return self

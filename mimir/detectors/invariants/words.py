@@ -62,7 +62,7 @@ def _runners_up(volume: Volume, evidence: Evidence, span: slice) -> list[chains.
 
 def _of_test(volume: Volume, evidence: Evidence, window: Window, span: slice, test: chains.Test) -> list[Reason]:
     path, hops = _chain(volume, test)
-    size = leaked(volume, evidence, span, hops)
+    size = leaked(volume, evidence, span, test.chain, hops)
     excess = evidence.normal[span].sum(axis=0)
     each = len(test.members) // len(hops)
     broken = [max(test.members[each * n : each * (n + 1)], key=lambda m: excess[m]) for n in range(len(hops))]
@@ -98,12 +98,14 @@ def _chain(volume: Volume, test: chains.Test) -> tuple[tuple[str, ...], tuple[Ho
     return ((key.server, key.client) if reply else (key.client, key.server)), (Hop(target.edge, reply),)
 
 
-def leaked(volume: Volume, evidence: Evidence, span: slice, hops: Sequence[Hop]) -> tuple[float, float, float]:
-    """Bytes leaked a window over these hops, and the ends of a 95 % interval, none below 0.
-
-    Bytes and messages are estimated together: how many requests the leak adds is unknown, and regressions explain part of
-    its bytes by them.
-    """
+def leaked(volume: Volume, evidence: Evidence, span: slice, chain: int, hops: Sequence[Hop]) -> tuple[float, float, float]:
+    """Bytes leaked a window over these hops, and the ends of a 95 % interval, none below 0."""
+    low, middle, high = NAME_CARRIES if any(volume.dns[h.edge] for h in hops) else (1.0, 1.0, 1.0)
+    if chain >= 0:
+        size = volume.sizes.of(
+            chain, volume.invariants, evidence.residuals.at(span), hops, volume.dns.tolist(), volume.correlation
+        )
+        return size.estimate * middle, size.low * low, size.high * high
     position = {i.target: n for n, i in enumerate(volume.invariants)}
     members = chains.members_of(hops, position, volume.dns.tolist())
     signatures = np.stack(chains.signature(volume.invariants, members, hops))
@@ -114,12 +116,8 @@ def leaked(volume: Volume, evidence: Evidence, span: slice, hops: Sequence[Hop])
     length = len(found.signal)
     estimate = float(found.signal.sum()) / length
     error = Z95 * float(np.sqrt(chains.variance(found, length)[-1])) / length
-    low, middle, high = NAME_CARRIES if any(volume.dns[h.edge] for h in hops) else (1.0, 1.0, 1.0)
-    return (
-        max(estimate, 0.0) * middle,
-        max(estimate - error, 0.0) * low,
-        max(estimate + error, 0.0) * high,
-    )
+    ends = max(estimate - error, 0.0), max(estimate + error, 0.0)
+    return max(estimate, 0.0) * middle, ends[0] * low, ends[1] * high
 
 
 def _carrier(volume: Volume, hop: Hop) -> str:
