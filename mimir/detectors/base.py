@@ -21,6 +21,7 @@ class Scores:
     score: NDArray[np.float64]  # (T,), finite
     edges: tuple[EdgeKey, ...]
     contributions: NDArray[np.float64]  # (T, E)
+    reference: NDArray[np.float64] | None = None  # (T,) scores of the frozen fit, where `partial_fit` has moved it
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Reason:
     bytes_low: float | None = None
     bytes_high: float | None = None
     technique: str = ""  #: ATT&CK id that fits
+    proto: str = "tcp"  #: of the edge
+    since: int | None = None  #: UTC epoch s of the first window that the reason rests on
+    look_alikes: tuple[str, ...] = ()  #: benign events that would look the same
 
 
 class Detector(Protocol):
@@ -84,4 +88,13 @@ class Calibrated(Protocol):
 
     def calibrate(self, benign: EdgeSeries) -> Scores:
         """Learn from benign windows it was not fitted on; their scores, each as if it had not been learned from."""
+        ...
+
+
+@runtime_checkable
+class Mapped(Protocol):
+    """A detector that can state, before any leak, what it would not see."""
+
+    def blind_spots(self, windows: EdgeSeries, threshold: float) -> list[dict[str, Any]]:
+        """One row a path: what could leave over it, in bytes a minute, without an alert at this threshold."""
         ...

@@ -61,7 +61,7 @@ def _reason(window: Window, index: int, observed: float, allowed: Sequence[EdgeK
     return Reason(
         family, text, edge.client, edge.server, edge.server_port, observed, 0.0, "bytes",
         path=path, pods=pods_behind(series, span, column, counter, 0.0),
-        bytes_estimate=payload, bytes_low=0.0, bytes_high=max(observed, payload), technique=technique_of(path, edge),
+        bytes_estimate=payload, bytes_low=0.0, bytes_high=max(observed, payload), technique=technique_of(path, edge), proto=edge.proto,
     )  # fmt: skip
 
 

@@ -99,6 +99,32 @@ def evaluate(
     return out
 
 
+def evaluate_stream(
+    scores: pd.DataFrame,
+    alerts: Sequence[Mapping[str, Any]],
+    truth: Sequence[Mapping[str, Any]] | None,
+    spec: EvaluationSpec,
+    seed: int | Sequence[int],
+    threshold: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The entry `stream` of metrics.json: the alerts of all window lengths together, as one length is judged.
+
+    `scores` is stream.parquet, `alerts` the rows of stream.jsonl, `threshold` detector/stream.json.
+    """
+    window_s = int(scores["window_s"].iloc[0])
+    leaks, benign_events = split_ledger(truth or ())
+    judged = _judge(scores, alerts, leaks, window_s, spec.recovery_s)
+    benign = Benign(window_s, judged.start, judged.alert, judged.covered)
+    outcomes = [outcome(leak, judged.start, judged.alert, window_s, judged.alerts) for leak in leaks]
+    return {
+        "window_s": window_s,
+        "windows_s": list(threshold.get("windows_s", ())),
+        "threshold": _threshold(scores, spec, window_s, threshold),
+        **_one_length(judged, outcomes, truth is not None, spec, seed),
+        "triggers": trigger_counts(benign, benign_events, spec.trigger_recovery_s, spec.confidence),
+    }
+
+
 def _head(spec: EvaluationSpec, primary_window_s: int, windows_scored: int, edges: int | None) -> dict[str, Any]:
     """metrics.json before any window length is judged."""
     return {

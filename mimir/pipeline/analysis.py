@@ -200,7 +200,7 @@ def _graphs(spec: Spec, path: Path) -> list[str]:
 def _evaluate(spec: Spec, path: Path) -> list[str]:
     import pandas as pd
 
-    from mimir.evaluation import evaluate
+    from mimir.evaluation import evaluate, evaluate_stream
 
     lengths = spec.detector.windows_s
     thresholds = {w: read_json(path / "detector" / f"w{w}" / "threshold.json") for w in lengths}
@@ -209,6 +209,10 @@ def _evaluate(spec: Spec, path: Path) -> list[str]:
     edges = max(t["edges"] for t in thresholds.values())
     alerts = read_jsonl(path / "alerts.jsonl")
     metrics = evaluate(scores, alerts, truth, spec.evaluation, lengths[0], spec.seed, thresholds, edges)
+    if (path / "stream.parquet").exists():
+        stream, raised = pd.read_parquet(path / "stream.parquet"), read_jsonl(path / "stream.jsonl")
+        threshold = read_json(path / "detector" / "stream.json")
+        metrics["stream"] = evaluate_stream(stream, raised, truth, spec.evaluation, spec.seed, threshold)
     write_json(path / "metrics.json", metrics)
     return ["metrics.json"]
 

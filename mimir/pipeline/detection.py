@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from mimir.errors import MimirError, Problem
 from mimir.files import atomic, read_json, sha256, write_json, write_jsonl
 from mimir.flows.edges import EdgeSeries
-from mimir.flows.identity import read_workloads
+from mimir.flows.identity import load_identity, read_workloads
 from mimir.flows.messages import with_messages
 from mimir.flows.series import load_series
+from mimir.pipeline.alert_stream import Judged, filter_of, write_stream
 from mimir.pipeline.run_directory import RunDirectory
 from mimir.spec import Spec
 
@@ -35,18 +36,26 @@ def detect_all(spec: Spec, directory: RunDirectory, cache: Path) -> list[str]:
     tables: list[pd.DataFrame] = []
     alerts: list[dict[str, Any]] = []
     written: list[str] = []
+    judged: dict[int, Judged] = {}
     frozen = {w: _freeze(spec, path, w) for w in spec.detector.windows_s}
     _note_opening(directory, cache, {str(w): asdict(f[2]) for w, f in frozen.items()})
     for window_s, (detector, calibration, threshold, benign) in frozen.items():
         series = recording_series(spec, path, "test", window_s)
         scores = detector.score(series)
+        judged[window_s] = Judged(detector, series, benign, scores)
         tables += [_rows(benign, calibration, threshold, "calibrate"), _rows(scores, calibration, threshold, "test")]
         from mimir.detectors.alerts import build_alerts
+        from mimir.detectors.base import Mapped
 
         alerts += build_alerts(detector, series, scores, calibration, threshold, spec.evaluation.alerts_per_day)
         folder = path / "detector" / f"w{window_s}"
         write_json(folder / "threshold.json", asdict(threshold) | {"edges": len(series.edges)})
         written += [f"detector/w{window_s}/{name}" for name in ("state.json", "state.npz", "threshold.json")]
+        if isinstance(detector, Mapped):
+            written.append(f"detector/w{window_s}/blind_spots.json")
+    identity = load_identity(path / "entities.jsonl")
+    written += write_stream(path, judged, spec.evaluation.alerts_per_day, identity)
+    alerts = [alert | {"display_filter": filter_of(alert, identity)} for alert in alerts]
     table = pd.concat(tables, ignore_index=True)
     with atomic(path / "scores.parquet") as temporary:
         table.to_parquet(temporary, index=False)
@@ -107,7 +116,7 @@ def reads_messages(spec: Spec, path: Path) -> bool:
 
 def _freeze(spec: Spec, path: Path, window_s: int) -> tuple[Detector, Calibration, Threshold, Scores]:
     """Fit on `fit`, calibrate on `calibrate`, store both, and hand back the detector as loaded from the store."""
-    from mimir.detectors.base import Calibrated
+    from mimir.detectors.base import Calibrated, Mapped
     from mimir.detectors.calibration import Calibration
     from mimir.detectors.registry import create, load_detector, save_state
 
@@ -123,6 +132,9 @@ def _freeze(spec: Spec, path: Path, window_s: int) -> tuple[Detector, Calibratio
     calibration = Calibration(benign.score, window_s)
     threshold = calibration.threshold(spec.evaluation.alerts_per_day)
     write_json(folder / "threshold.json", asdict(threshold))
+    (folder / "blind_spots.json").unlink(missing_ok=True)
+    if isinstance(detector, Mapped):
+        write_json(folder / "blind_spots.json", detector.blind_spots(series, threshold.value))
     return detector, calibration, threshold, benign
 
 

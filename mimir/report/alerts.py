@@ -41,6 +41,9 @@ class Episode:
     pods: list[str]
     technique: str
     leaked: str  #: estimate over the episode with its interval, or ""
+    since: str  #: first window that the strongest alert rests on, or ""
+    look_alikes: list[str]  #: benign events that would look the same
+    display_filter: str  #: Wireshark filter for the packets of the strongest alert, or ""
     reasons: list[Reason] = field(default_factory=list)
     reasons_hidden: int = 0
 
@@ -98,6 +101,9 @@ def _episode(group: Sequence[dict[str, Any]], run: RunFiles) -> Episode:
         pods=list(top.get("pods") or []),
         technique=top.get("technique") or "",
         leaked=_leaked(group),
+        since=utc(top["since"]) if top.get("since") is not None else "",
+        look_alikes=list(top.get("look_alikes") or []),
+        display_filter=top.get("display_filter") or "",
         reasons=reasons[:MAX_REASONS],
         reasons_hidden=max(0, len(reasons) - MAX_REASONS),
     )

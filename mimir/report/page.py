@@ -13,6 +13,7 @@ from mimir.files import sha256, write_text
 from mimir.report import tables
 from mimir.report.alerts import alert_table
 from mimir.report.bands import trigger_legend, trigger_recovery
+from mimir.report.blind_spots import blind_spot_table
 from mimir.report.capture_table import capture_table
 from mimir.report.command import reproduce_command
 from mimir.report.figures import describe_timeline, draw_charts
@@ -88,7 +89,7 @@ def render(run: RunFiles, charts: dict[str, str], graph: Drawing | None) -> str:
         known=run.window()["test"]["prevalence"] is not None, threshold=tables.threshold_facts(run),
         triggers=tables.trigger_table(run), trigger_legend=trigger_legend(run),
         trigger_recovery=trigger_recovery(run), prevalence=_prevalence(run), no_curves=_no_curves(run),
-        lengths=tables.window_table(run), capture=capture_table(run), blind=tables.blind_notes(run),
+        lengths=tables.window_table(run), capture=capture_table(run), blind=tables.blind_notes(run), blind_spots=blind_spot_table(run),
         cautions=tables.cautions(run), command=reproduce_command(run.spec), identity=_identity(run), files=_files(run),
     )  # fmt: skip
 

@@ -29,10 +29,14 @@ def _table(run: RunFiles) -> list[str]:
     """Measures as rows; for each window length a column, the primary one with its interval."""
     columns = {s: [shown(name, run.window(s)["overall"].get(name)) for name in MEASURES] for s in run.lengths}
     cells = {s: [_cell(one, s == run.primary_s) for one in column] for s, column in columns.items()}
+    heads = {s: f"{s} s windows" for s in run.lengths}
+    if run.metrics.get("stream"):
+        overall = run.metrics["stream"]["overall"]
+        heads[0], cells[0] = "one stream", [shown(name, overall.get(name)).value for name in MEASURES]
     names = [one.label for one in columns[run.primary_s]]
     first = max(map(len, names))
-    widths = {s: max(len(f"{s} s windows"), *map(len, column)) for s, column in cells.items()}
-    head = " " * first + "".join(f"   {f'{s} s windows':>{width}}" for s, width in widths.items())
+    widths = {s: max(len(heads[s]), *map(len, column)) for s, column in cells.items()}
+    head = " " * first + "".join(f"   {heads[s]:>{width}}" for s, width in widths.items())
     rows = [
         name.ljust(first) + "".join(f"   {cells[s][i]:>{w}}" for s, w in widths.items()) for i, name in enumerate(names)
     ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.combination import Combination, How
+from mimir.detectors.invariants.blind_spots import blind_spots
 from mimir.detectors.invariants.closed_set import ClosedSet
 from mimir.detectors.invariants.mediation import Mediation
 from mimir.detectors.invariants.outside import Outside
@@ -167,6 +168,26 @@ class Invariants(Parametrised):
         self.require(bool(self._fitted))
         return tuple(f.note for f in self._fitted.values() if f.note)
 
+    def partial_fit(self, benign: EdgeSeries) -> Self:
+        """Follow slow drift with windows that raised no alert; bounded, so that nobody can train a leak away unseen.
+
+        Only the level of I3's predictions moves, by at most MOST_DRIFT σ each. `score` then also gives the scores of the frozen
+        fit as `reference`: a reference that alarms where the followed score does not is drift, or a patient thief.
+        """
+        self.require(bool(self._fitted))
+        volume = self._fitted.get("I3")
+        if isinstance(volume, Volume):
+            volume.partial_fit(benign)
+        return self
+
+    def _reference(self, windows: EdgeSeries, parts: Mapping[str, Array]) -> Array | None:
+        """Scores of the frozen fit, None while nothing has moved."""
+        volume = self._fitted.get("I3")
+        if not isinstance(volume, Volume) or not volume.offset.any():
+            return None
+        frozen = {**parts, **volume.parts(windows, reference=True)}
+        return self._combination.score({name: frozen[name] for name in self._combination.weights})
+
     def _parts(self, windows: EdgeSeries) -> tuple[dict[str, Array], Array]:
         """(T,) surprise of every part, and (T, E) the largest surprise of each edge."""
         parts: dict[str, Array] = {}
@@ -182,7 +203,8 @@ class Invariants(Parametrised):
         self.require(bool(self._fitted))
         parts, edges = self._parts(windows)
         score = self._combination.score({name: parts[name] for name in self._combination.weights})
-        return Scores(windows.window_s, windows.window_start, score, windows.edges, edges)
+        reference = self._reference(windows, parts)
+        return Scores(windows.window_s, windows.window_start, score, windows.edges, edges, reference)
 
     def explain(self, window: Window) -> list[Reason]:
         """Reasons of the family with the smallest p-value first; families without any are silent."""
@@ -199,6 +221,12 @@ class Invariants(Parametrised):
         reasons = [reason for f in spoken for reason in self._fitted[f].reasons(window)]
         chains = [r.path for r in reasons if r.family == "I3" and (r.p_value or 1.0) < CONVINCING_P]
         return [r if r.family == "I3" else replace(r, path=joined(r.path, chains)) for r in reasons]
+
+    def blind_spots(self, windows: EdgeSeries, threshold: float) -> list[dict[str, Any]]:
+        """How much could leave over each path unseen at this threshold (`blind_spots.py`); [] without I3."""
+        self.require(bool(self._fitted))
+        volume = self._fitted.get("I3")
+        return blind_spots(volume, self._combination, windows, threshold) if isinstance(volume, Volume) else []
 
     def state(self) -> Mapping[str, Any]:
         """State of each family, and the benign surprises of each part once calibrated."""

@@ -82,7 +82,7 @@ class Mediation:
         span = slice(window.index, window.index + 1)
         return Reason(
             self.name, text, edge.client, edge.server, edge.server_port, excess, 0.0, "bytes",
-            path=path, pods=pods_behind(series, span, column, counter, 0.0), technique=technique_of(path, edge),
+            path=path, pods=pods_behind(series, span, column, counter, 0.0), technique=technique_of(path, edge), proto=edge.proto,
         )  # fmt: skip
 
     def state(self) -> Mapping[str, Any]:

@@ -176,7 +176,7 @@ class Outside:
         excess, windows = observed - expected, span.stop - span.start
         return Reason(
             self.name, text, edge.client, edge.server, edge.server_port, observed, expected, "bytes", path=path,
-            pods=pods_behind(window.series, span, column, counter, max(expected, 0.0)), technique=technique_of(path, column),
+            pods=pods_behind(window.series, span, column, counter, max(expected, 0.0)), technique=technique_of(path, column), proto=edge.proto, since=int(window.series.window_start[span.start]),
             bytes_estimate=max(excess, 0.0) / windows, bytes_low=max(excess - 1.96 * sigma, 0.0) / windows,
             bytes_high=max(excess + 1.96 * sigma, 0.0) / windows,
         )  # fmt: skip

@@ -113,7 +113,7 @@ class RelayBalance:
         return Reason(
             self.name, text, edge.client, edge.server, edge.server_port, observed, expected, "bytes",
             p_value=float(10 ** -judged.surprise[window.index, number]), path=path,
-            pods=pods_behind(window.series, span, column, REPLIES, max(expected, 0.0)), technique=technique_of(path, column),
+            pods=pods_behind(window.series, span, column, REPLIES, max(expected, 0.0)), technique=technique_of(path, column), proto=edge.proto, since=int(window.series.window_start[span.start]),
             bytes_estimate=excess / windows, bytes_low=max(excess - 1.96 * sigma, 0.0) / windows,
             bytes_high=(excess + 1.96 * sigma) / windows,
         )  # fmt: skip

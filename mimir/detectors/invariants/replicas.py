@@ -147,7 +147,8 @@ class ReplicaSymmetry:
         excess, windows = sent - expected, span.stop - span.start
         return Reason(
             self.name, text, edge.client, edge.server, edge.server_port, sent, expected, "bytes",
-            p_value=float(10 ** -float(tails.surprise(np.array(z), 1e6))), path=path, pods=(pod,), technique="T1090.001",
+            p_value=float(10 ** -float(tails.surprise(np.array(z), 1e6))), path=path, pods=(pod,), technique="T1090.001", proto=edge.proto,
+            since=int(window.series.window_start[span.start]),
             bytes_estimate=max(excess, 0.0) / windows, bytes_low=max(excess - 1.96 * sigma, 0.0) / windows,
             bytes_high=max(excess + 1.96 * sigma, 0.0) / windows,
         )  # fmt: skip

@@ -39,7 +39,12 @@ class Sizes:
         self.quantiles, self.level = np.zeros((0, len(self.lengths), 3)), np.zeros(0)
 
     def fit(
-        self, invariants: Sequence[Invariant], residuals: Residuals, paths: Sequence[Sequence[Hop]], dns: Sequence[bool], corr: Array
+        self,
+        invariants: Sequence[Invariant],
+        residuals: Residuals,
+        paths: Sequence[Sequence[Hop]],
+        dns: Sequence[bool],
+        corr: Array,
     ) -> None:
         """Learn from residuals of training on every path."""
         self.quantiles, self.level = np.zeros((len(paths), len(self.lengths), 3)), np.ones(len(paths))
@@ -53,7 +58,13 @@ class Sizes:
                 self.quantiles[n, k] = middle + (low - middle) * widen, middle, middle + (high - middle) * widen
 
     def of(
-        self, number: int, invariants: Sequence[Invariant], residuals: Residuals, hops: Sequence[Hop], dns: Sequence[bool], corr: Array
+        self,
+        number: int,
+        invariants: Sequence[Invariant],
+        residuals: Residuals,
+        hops: Sequence[Hop],
+        dns: Sequence[bool],
+        corr: Array,
     ) -> Size:
         """Size of the leak over path `number`, from residuals of the windows it is believed to last."""
         found = float(np.median(window_sizes(invariants, residuals, hops, dns, corr)))

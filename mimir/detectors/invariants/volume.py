@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +25,8 @@ MOST_HOPS, MOST_CHAINS = 4, 100
 MIN_STRETCHES = 12  #: stretches of K windows that training must hold for sums over K windows to be used
 #: σ above the knee where residuals begin to count logarithmically: sizes and look-ups come in bursts, requests do not
 BURSTY_UNIT, STEADY_UNIT = 0.5, 2.5
+#: drift since the fit: followed with this memory in s, each residual cut, never by more than so many σ
+DRIFT_S, DRIFT_CUT, MOST_DRIFT = 86_400.0, 2.0, 0.5
 HOP_PRICE = 0.3  #: surprise a chain pays for each hop more than the shortest: every hop is one more relay to plant
 CHAIN_SHARE = 0.9  #: of the error allowance given to chains from a sensitive store; the rest is for single edges
 
@@ -57,14 +59,15 @@ class Volume:
         self.invariants: list[tg.Invariant] = []
         self.tests: list[chains.Test] = []
         self.lengths: tuple[int, ...] = (1,)
-        self._stretch = self._price = self._unit = np.zeros(0)
-        self._freedom = np.ones(1)
+        self.stretch = self.price = self.unit = np.zeros(0)
+        self.freedom = np.ones(1)
         self.correlation = np.zeros((0, 0))
         #: mean and standard deviation of standardised residuals: fits are robust, so rare large replies lie beyond them
         self.bias = self.spread = np.zeros(0)
-        self._location = self.scale = np.zeros((0, 1))
+        self.location = self.scale = np.zeros((0, 1))
         self.sizes = Sizes((1,))
-        self._last: tuple[EdgeSeries, Evidence] | None = None
+        self.offset = np.zeros(0)  #: (M,) what predictions were off by since the fit, in σ (`partial_fit`)
+        self._last: dict[bool, tuple[EdgeSeries, Evidence]] = {}
 
     def fit(self, benign: EdgeSeries) -> Self:
         """Learn invariants, tails, correlations and the spread of every test, all on held-out residuals."""
@@ -80,18 +83,20 @@ class Volume:
             counts, self.keys, self.dns, self.paths, self.lags, self.ridge, max(self.lengths)
         )
         self._make_tests()
-        self._stretch = tails.stretch(held_out, self._unit)
+        self.offset = np.zeros(len(self.invariants))
+        self._last.clear()
+        self.stretch = tails.stretch(held_out, self.unit)
         self.bias, self.spread = held_out.mean(axis=0), np.maximum(held_out.std(axis=0), 1.0)
-        normal = tails.normal_equivalent(held_out, self._stretch, self._unit)
+        normal = tails.normal_equivalent(held_out, self.stretch, self.unit)
         self.correlation = chains.correlation(normal)
         residuals = tg.residuals_of(self.invariants, counts)
         self.sizes = Sizes(self.lengths)
         self.sizes.fit(self.invariants, residuals, [p.hops for p in self.paths], self.dns.tolist(), self.correlation)
         stretches = len(benign) / np.array(self.lengths, dtype=np.float64)
-        self._freedom = stretches + chains.POOLED
+        self.freedom = stretches + chains.POOLED
         scatter = [chains.scatter(v) for v in self._statistics(normal, residuals)]
         group = np.array([self._group(t) for t in self.tests], dtype=np.float64)
-        self._location = np.array([s[0] for s in scatter]).reshape(-1, len(self.lengths))
+        self.location = np.array([s[0] for s in scatter]).reshape(-1, len(self.lengths))
         spread = np.array([s[1] for s in scatter]).reshape(-1, len(self.lengths))
         self.scale = chains.pooled_scale(spread, stretches, group)
         return self
@@ -105,15 +110,15 @@ class Volume:
 
     def _make_tests(self) -> None:
         steady = [i.target.kind == tg.COUNT and not self.dns[i.target.edge] for i in self.invariants]
-        self._unit = np.where(np.array(steady, dtype=bool), STEADY_UNIT, BURSTY_UNIT)
+        self.unit = np.where(np.array(steady, dtype=bool), STEADY_UNIT, BURSTY_UNIT)
         self.tests = chains.tests_of(self.invariants, self.dns.tolist(), self.paths)
         on_chain = np.array([test.chain >= 0 for test in self.tests], dtype=bool)
         share = CHAIN_SHARE if on_chain.any() else 0.0
         chain, edge = share / max(on_chain.sum(), 1), (1 - share) / max((~on_chain).sum(), 1)
         # weighted Bonferroni, less the constant that all tests share
-        self._price = np.where(on_chain, 0.0, np.log10(chain / edge) if on_chain.any() else 0.0)
+        self.price = np.where(on_chain, 0.0, np.log10(chain / edge) if on_chain.any() else 0.0)
         hops = np.array([len(self.paths[test.chain].hops) if test.chain >= 0 else 1 for test in self.tests])
-        self._price += HOP_PRICE * np.where(on_chain, hops - hops.min(where=on_chain, initial=MOST_HOPS), 0)
+        self.price += HOP_PRICE * np.where(on_chain, hops - hops.min(where=on_chain, initial=MOST_HOPS), 0)
 
     def _statistics(self, normal: Array, residuals: tg.Residuals) -> list[Array]:
         """Per test the (T, K) statistics before standardisation."""
@@ -121,14 +126,28 @@ class Volume:
         signals = (chains.signal_of(t, normal, gain, residuals.shared, self.correlation) for t in self.tests)
         return [np.stack([chains.statistic(s, length) for length in self.lengths], axis=1) for s in signals]
 
-    def evidence(self, windows: EdgeSeries) -> Evidence:
-        """Residuals and the strongest test of each window; kept for the next call with the same series."""
-        if self._last is not None and self._last[0] is windows:
-            return self._last[1]
+    def partial_fit(self, windows: EdgeSeries) -> None:
+        """Follow slow drift: what the predictions are off by moves towards that of these windows, within ±MOST_DRIFT σ.
+
+        The fit itself stays as it is; `evidence(…, reference=True)` judges by it alone.
+        """
         residuals = tg.residuals_of(self.invariants, tg.Counts(windows, self.keys, self.dns, self.presence))
-        normal = tails.normal_equivalent(residuals.standard, self._stretch, self._unit)
+        off = np.clip(residuals.standard, -DRIFT_CUT, DRIFT_CUT).mean(axis=0)
+        step = 1 - np.exp(-len(windows) * windows.window_s / DRIFT_S)
+        self.offset = np.clip(self.offset + step * (off - self.offset), -MOST_DRIFT, MOST_DRIFT)
+        self._last.clear()
+
+    def evidence(self, windows: EdgeSeries, reference: bool = False) -> Evidence:
+        """Residuals and the strongest test of each window; kept for the next call with the same series."""
+        kept = self._last.get(reference)
+        if kept is not None and kept[0] is windows:
+            return kept[1]
+        residuals = tg.residuals_of(self.invariants, tg.Counts(windows, self.keys, self.dns, self.presence))
+        if self.offset.any() and not reference:
+            residuals = replace(residuals, expected=residuals.expected + self.offset * residuals.sigma)
+        normal = tails.normal_equivalent(residuals.standard, self.stretch, self.unit)
         out = Evidence(residuals, normal, *self._strongest(normal, residuals))
-        self._last = (windows, out)
+        self._last[reference] = (windows, out)
         return out
 
     def _strongest(
@@ -138,8 +157,8 @@ class Volume:
         best, test, length = np.zeros(count), np.zeros(count, np.int64), np.ones(count, np.int64)
         parts = np.zeros((2, count))
         for n, values in enumerate(self._statistics(normal, residuals)):
-            z = chains.held((values - self._location[n]) / self.scale[n], self.lengths)
-            surprise = tails.surprise(z, self._freedom) - self._price[n]
+            z = chains.held((values - self.location[n]) / self.scale[n], self.lengths)
+            surprise = tails.surprise(z, self.freedom) - self.price[n]
             longest = surprise.argmax(axis=1)
             surprise = np.take_along_axis(surprise, longest[:, None], axis=1)[:, 0]
             part = int(any(self.dns[self.invariants[m].target.edge] for m in self.tests[n].members))
@@ -149,9 +168,9 @@ class Volume:
             test, length = np.where(better, n, test), np.where(better, np.array(self.lengths)[longest], length)
         return tails.bend(best), tails.bend(parts[1]), tails.bend(parts[0]), test, length
 
-    def parts(self, windows: EdgeSeries) -> dict[str, Array]:
+    def parts(self, windows: EdgeSeries, reference: bool = False) -> dict[str, Array]:
         """(T,) surprise with and without DNS apart: queries are few, and their tails another matter."""
-        evidence = self.evidence(windows)
+        evidence = self.evidence(windows, reference)
         return {"I3": evidence.other, "I3 DNS": evidence.dns}
 
     def surprise(self, windows: EdgeSeries) -> tuple[Array, Array]:
@@ -163,7 +182,7 @@ class Volume:
             strongest[:, edge] = np.maximum(strongest[:, edge], evidence.normal[:, m])
         per_edge = np.zeros((len(windows), len(columns.keys)))
         where = place(columns.keys, self.keys)
-        per_edge[:, where >= 0] = tails.bend(tails.surprise(strongest[:, where[where >= 0]], self._freedom[0]))
+        per_edge[:, where >= 0] = tails.bend(tails.surprise(strongest[:, where[where >= 0]], self.freedom[0]))
         return evidence.surprise, columns.spread(per_edge, total_bytes(windows))
 
     def reasons(self, window: Window) -> list[Reason]:
@@ -175,9 +194,9 @@ class Volume:
         return {
             "edges": keys_to_json(self.keys), "dns": self.dns, "pods": self.presence.state(), "lengths": list(self.lengths),
             "paths": [[list(p.nodes), [[h.edge, h.reply] for h in p.hops]] for p in self.paths],
-            "invariants": tg.to_state(self.invariants), "stretch": self._stretch, "correlation": self.correlation,
-            "location": self._location, "bias": self.bias, "spread": self.spread, "scale": self.scale, "freedom": self._freedom,
-            "size_quantiles": self.sizes.quantiles, "size_level": self.sizes.level,
+            "invariants": tg.to_state(self.invariants), "stretch": self.stretch, "correlation": self.correlation,
+            "location": self.location, "bias": self.bias, "spread": self.spread, "scale": self.scale, "freedom": self.freedom,
+            "size_quantiles": self.sizes.quantiles, "size_level": self.sizes.level, "offset": self.offset,
         }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any]) -> Self:
@@ -189,12 +208,13 @@ class Volume:
             LeakPath(tuple(nodes), tuple(Hop(int(e), bool(r)) for e, r in hops)) for nodes, hops in state["paths"]
         ]
         self.invariants = tg.from_state(state["invariants"])
-        self._stretch, self.correlation = np.asarray(state["stretch"]), np.asarray(state["correlation"])
-        self._location, self.scale = np.asarray(state["location"]), np.asarray(state["scale"])
-        self._freedom = np.asarray(state["freedom"])
+        self.stretch, self.correlation = np.asarray(state["stretch"]), np.asarray(state["correlation"])
+        self.location, self.scale = np.asarray(state["location"]), np.asarray(state["scale"])
+        self.freedom = np.asarray(state["freedom"])
         self.bias, self.spread = np.asarray(state["bias"]), np.asarray(state["spread"])
         self.sizes = Sizes(self.lengths)
         self.sizes.quantiles, self.sizes.level = np.asarray(state["size_quantiles"]), np.asarray(state["size_level"])
+        self.offset = np.asarray(state["offset"])
         self._make_tests()
-        self._last = None
+        self._last.clear()
         return self

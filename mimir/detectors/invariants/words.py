@@ -81,7 +81,7 @@ def _of_test(volume: Volume, evidence: Evidence, window: Window, span: slice, te
             Reason(
                 volume.name, _sentence(volume, evidence, window, span, number), edge.client, edge.server, edge.server_port,
                 observed, expected, "requests" if target.counter == CALLS else "bytes", p_value=p_value,
-                path=named, pods=pods or _pods(volume, evidence, window, span, hop), technique=technique_of(path, last),
+                path=named, pods=pods or _pods(volume, evidence, window, span, hop), technique=technique_of(path, last), proto=edge.proto, since=int(window.series.window_start[span.start]),
                 bytes_estimate=size[0], bytes_low=size[1], bytes_high=size[2],
             )
         )  # fmt: skip
@@ -98,7 +98,9 @@ def _chain(volume: Volume, test: chains.Test) -> tuple[tuple[str, ...], tuple[Ho
     return ((key.server, key.client) if reply else (key.client, key.server)), (Hop(target.edge, reply),)
 
 
-def leaked(volume: Volume, evidence: Evidence, span: slice, chain: int, hops: Sequence[Hop]) -> tuple[float, float, float]:
+def leaked(
+    volume: Volume, evidence: Evidence, span: slice, chain: int, hops: Sequence[Hop]
+) -> tuple[float, float, float]:
     """Bytes leaked a window over these hops, and the ends of a 95 % interval, none below 0."""
     low, middle, high = NAME_CARRIES if any(volume.dns[h.edge] for h in hops) else (1.0, 1.0, 1.0)
     if chain >= 0:
