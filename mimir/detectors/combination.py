@@ -13,7 +13,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.detectors.base import Calibrated, Detector, Scores
 from mimir.detectors.calibration import Calibration
+from mimir.flows.edges import EdgeSeries
 from mimir.units import HOUR_S
 
 Array = NDArray[np.float64]
@@ -21,6 +23,11 @@ How = Literal["bonferroni", "harmonic"]
 
 LOG10_E = float(np.log10(np.e))
 FOLDS = 4  #: blocks of hours; benign scores are judged by the other blocks
+
+
+def calibration_scores(detector: Detector, benign: EdgeSeries) -> Scores:
+    """Scores of the calibration recording; a detector of several parts learns their distributions from it first."""
+    return detector.calibrate(benign) if isinstance(detector, Calibrated) else detector.score(benign)
 
 
 class PartCalibration:

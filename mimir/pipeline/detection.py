@@ -116,19 +116,17 @@ def reads_messages(spec: Spec, path: Path) -> bool:
 
 def _freeze(spec: Spec, path: Path, window_s: int) -> tuple[Detector, Calibration, Threshold, Scores]:
     """Fit on `fit`, calibrate on `calibrate`, store both, and hand back the detector as loaded from the store."""
-    from mimir.detectors.base import Calibrated, Mapped
+    from mimir.detectors.base import Mapped
     from mimir.detectors.calibration import Calibration
+    from mimir.detectors.combination import calibration_scores
     from mimir.detectors.registry import create, load_detector, save_state
 
     folder = path / "detector" / f"w{window_s}"
     save_state(create(spec.detector).fit(recording_series(spec, path, "fit", window_s)), folder)
     detector = load_detector(folder)
     series = recording_series(spec, path, "calibrate", window_s)
-    if isinstance(detector, Calibrated):
-        benign = detector.calibrate(series)
-        save_state(detector, folder)
-    else:
-        benign = detector.score(series)
+    benign = calibration_scores(detector, series)
+    save_state(detector, folder)
     calibration = Calibration(benign.score, window_s)
     threshold = calibration.threshold(spec.evaluation.alerts_per_day)
     write_json(folder / "threshold.json", asdict(threshold))

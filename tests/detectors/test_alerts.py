@@ -13,7 +13,7 @@ from tests.support.toyshop import Leak, Toy, shop
 
 FIELDS = {
     "ts", "window_s", "score", "p_value", "threshold", "budget", "reasons", "path", "pods", "bytes_estimate", "bytes_low",
-    "bytes_high", "technique",
+    "bytes_high", "technique", "since", "look_alikes",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mimir.detectors.alerts import build_alerts
 from mimir.detectors.base import Detector, Scores
 from mimir.detectors.calibration import Calibration
+from mimir.detectors.combination import calibration_scores
 from mimir.detectors.registry import create
 from mimir.evaluation.cells import Cell, Row, judge
 from mimir.evaluation.truth import split_ledger
@@ -106,7 +107,7 @@ def _table(world: World, name: str, loaded: Loaded) -> pd.DataFrame:
     spec = from_plain(dict(world.jobs[0].plain) | {"detector": world.detectors[name]})
     for window_s in lengths:
         detector = create(spec.detector).fit(loaded.series("fit", window_s))
-        benign = detector.score(loaded.series("calibrate", window_s))
+        benign = calibration_scores(detector, loaded.series("calibrate", window_s))
         calibration = Calibration(benign.score, window_s)
         for number, job in enumerate(world.jobs):
             head = labels(job.experiment, job.plain) | {"detector": name, "window_s": window_s}
