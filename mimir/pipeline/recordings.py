@@ -32,9 +32,11 @@ from mimir.units import DAY_S
 
 RECORDINGS = ("fit", "calibrate", "test")
 EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z: where the simulated clock starts
-RECORD_ROOMS = ("apps", "load", "exfiltration", "cluster", "capture", "spec", "files.py", "jit.py", "units.py")
+SPEC_FILES = tuple(f"spec/{name}.py" for name in ("app", "change", "cluster", "exfiltration", "load"))
+#: of `spec` only what recordings are made by: a new detector must not make them stale
+RECORD_ROOMS = ("apps", "load", "exfiltration", "cluster", "capture", *SPEC_FILES, "files.py", "jit.py", "units.py")
 FLOW_FILE_ROOMS = ("flows/foreign", "flows/identity.py", "flows/addresses.py", "flows/listings.py")
-EDGE_ROOMS = ("capture", "flows", "spec", "files.py", "jit.py", "units.py")
+EDGE_ROOMS = ("capture", "flows", "files.py", "jit.py", "units.py")
 _NOT_SENT = (
     "mix",
     "mixes",
