@@ -2,7 +2,8 @@
 
 The generalised least squares estimate of one window is at the mercy of legitimate bursts (a list of all customers passes
 the same edges as a leak). The median over K windows is not, and what it gives on benign windows of training is known:
-its quantiles make the correction and the 95 % interval. They follow the level of the path's first hop.
+its quantiles make the correction and the 95 % interval, which also allows for heads of messages. They follow the level of
+the path's first hop.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mimir.detectors.leakpaths import Hop
 Array = NDArray[np.float64]
 
 QUANTILES = (0.025, 0.5, 0.975)
+FRAMING = 0.05  #: of what is seen may be heads of messages, not stolen bytes: the lower end allows for it
 SHORT = 4.0  #: stretches of training below which the interval is widened
 
 
@@ -73,7 +75,7 @@ class Sizes:
         low, middle, high = self.quantiles[number, max(k, 0)]
         centre, root = middle * ratio, np.sqrt(max(ratio, 0.25))
         ends = (found - centre - (high - middle) * root, found - centre + (middle - low) * root)
-        return Size(max(found - centre, 0.0), max(ends[0], 0.0), max(ends[1], 0.0))
+        return Size(max(found - centre, 0.0), max(ends[0] * (1 - FRAMING), 0.0), max(ends[1], 0.0))
 
 
 def window_sizes(
