@@ -92,8 +92,10 @@ def _conditions(done: list[dict[str, Any]]) -> list[str]:
         f"Detector `{spec['detector']['name']}` in windows of {window} s; {quick['fit_s']} s of benign traffic to learn from, {quick['calibrate_s']} s to set the "
         f"threshold on (a budget of {quick['alerts_per_day']:g} alerts a day, extrapolated), {quick['test_s']} s with incidents; {users} users at the peak; seed "
         f"{spec['seed']}. One run each, three incidents of ten minutes: differences of one incident say nothing. False alerts are those in the benign windows "
-        "of the test recording, which the incidents leave little of. So few users make little benign traffic to hide in: leaks are easy here, and what the table "
-        "shows is that every scenario is played and judged in every application. A fan's ledger names every pod of all branches as its path, which no single path "
+        "of the test recording, which the incidents leave little of. "
+        "So few users make little benign traffic to hide in. Where an incident is missed, medians count all its bytes and its whole length. "
+        "`synthetic` adds the same bytes as `relay_chain` sends: where it is found and the other is not, the arithmetic was the easier question. "
+        "A fan's ledger names every pod of all branches as its path, which no single path "
         "of an alert equals.",
     ]  # fmt: skip
 
