@@ -263,6 +263,19 @@ def test_i6_sees_names_that_one_pod_asks_for() -> None:
     assert "DNS names" in made.explain(windows.at(70))[0].text
 
 
+def test_i6_sees_a_single_name_longer_than_any() -> None:
+    made, threshold = detector("I6")
+    rows = benign(Toy(180, seed=3))
+    row = rows[key("user-db", "kube-dns")]
+    row["dns_queries"][70] += 1
+    row["dns_name_bytes"][70] += 60 * row["dns_queries"][70] + 210
+    windows = to_series(rows, Toy(180, seed=3), series(1).workloads, None)
+    assert made.score(windows).score[70] > threshold
+    reason = made.explain(windows.at(70))[0]
+    assert "long DNS names" in reason.text
+    assert reason.bytes_low < reason.bytes_estimate < reason.bytes_high
+
+
 # calibration of the families
 def test_calibrated_families_keep_their_state_and_order() -> None:
     made = Invariants().fit(series(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -22,6 +23,7 @@ from mimir.detectors.columns import (
 from mimir.detectors.invariants.presence import pods_present
 from mimir.detectors.invariants.residuals import Judged, LinearInvariants
 from mimir.detectors.invariants.tails import bend, surprise_of_bytes
+from mimir.detectors.invariants.words import NAME_CARRIES
 from mimir.detectors.leakpaths import DNS_PORT, path_through, technique_of
 from mimir.detectors.pods import pods_behind, present, real_names
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window, is_outside
@@ -34,6 +36,8 @@ FLOOR_BYTES = 250.0
 LASTING_TIMES, LASTING_FREE = 3, 15
 BUSY = 0.8  #: where they go on with at most this probability; busier destinations have no long connections
 TOUCH, NAMES, NEW, LASTING = "bytes to outside", "DNS names", "new name outside", "long connection"
+LONG = "long DNS names"
+LONGER = 1.25  #: names this many times as long as the longest mean of any window in training are a violation
 #: the mix of behaviours drifts by about this share of the bytes; the share of the work that the busiest pod gets by more
 DRIFT = {TOUCH: 0.03, NAMES: 0.2}
 
@@ -46,7 +50,7 @@ class Part(NamedTuple):
 
 
 class Outside:
-    """Four bounds, each in bytes or windows; see docs/concepts/invariants.md."""
+    """Five bounds, each in bytes or windows; see docs/concepts/invariants.md."""
 
     name = "I6"
     note = ""
@@ -57,6 +61,7 @@ class Outside:
         self._entries: tuple[EdgeKey, ...] = ()
         #: columns to servers outside → longest run of windows with data going out, and the probability that a run goes on
         self._known: dict[EdgeKey, tuple[int, float]] = {}
+        self._longest = 0.0  #: B, the largest mean length of a name in any window and column of training
         self._last: tuple[EdgeSeries, Judged] | None = None
 
     def fit(self, benign: EdgeSeries) -> Self:
@@ -72,6 +77,8 @@ class Outside:
             [Part(TOUCH, k) for k in keys if is_outside(k.client) or is_outside(k.server)]
             + [Part(NAMES, k) for k in keys if k.server_port == DNS_PORT and not is_outside(k.server)]
         )
+        names, queries = (columns.sum(benign, c) for c in ("dns_name_bytes", "dns_queries"))
+        self._longest = float((names / np.maximum(queries, 1.0)).max(initial=0.0))
         self._model.fit(self._targets(benign), FLOOR_BYTES, [DRIFT[p.kind] for p in self._parts])
         self._last = None
         return self
@@ -108,14 +115,23 @@ class Outside:
         lasting = np.where(usual[:, 1] <= BUSY, -np.log10(usual[:, 1]), 0.0) * beyond  # P(run > r) = qʳ
         return keys, new, runs, np.maximum(surprise_of_bytes(new), bend(lasting))
 
+    def _long_names(self, windows: EdgeSeries) -> tuple[tuple[EdgeKey, ...], Array]:
+        """Columns that carry DNS queries, and (T, N) bytes of names beyond what so many usual names hold."""
+        columns = columns_of(windows)
+        names, queries = (columns.sum(windows, c) for c in ("dns_name_bytes", "dns_queries"))
+        chosen = np.flatnonzero(queries.any(axis=0)) if self._longest > 0 else np.zeros(0, dtype=np.int64)
+        excess = np.maximum(names - LONGER * self._longest * queries, 0.0)[:, chosen]
+        return tuple(columns.keys[i] for i in chosen.tolist()), excess
+
     def surprise(self, windows: EdgeSeries) -> tuple[Array, Array]:
         """(T,) of the bound broken most, and (T, E) of each edge."""
         judged, columns = self._judge(windows), columns_of(windows)
         keys, _, _, loose = self._unbounded(windows)
         out = np.zeros((len(windows), len(columns.keys)))
-        for column, values in [(p.column, judged.surprise[:, n]) for n, p in enumerate(self._parts)] + list(
-            zip(keys, loose.T, strict=True)
-        ):
+        names, excess = self._long_names(windows)
+        found = [(p.column, judged.surprise[:, n]) for n, p in enumerate(self._parts)]
+        found += [*zip(keys, loose.T, strict=True), *zip(names, surprise_of_bytes(excess).T, strict=True)]
+        for column, values in found:
             where = int(place([column], columns.keys)[0])
             if where >= 0:
                 out[:, where] = np.maximum(out[:, where], values)
@@ -138,6 +154,19 @@ class Outside:
                     self._reason(window, keys[n], slice(window.index, window.index + 1), text, excess, 0.0, 0.0),
                 )
             )
+        names, beyond = self._long_names(window.series)
+        for n in np.flatnonzero(beyond[window.index] > 0).tolist():
+            edge, more = present(names[n], window.series, window.index), float(beyond[window.index, n])
+            text = (
+                f"{edge.client} → {edge.server}:{edge.server_port} asked for names {format_bytes(more)} longer than so many queries "
+                f"can hold at {LONGER} × the longest mean of training, {self._longest:.0f} B (I6, {LONG})"
+            )
+            reason = self._reason(window, names[n], slice(window.index, window.index + 1), text, more, 0.0, 0.0)
+            low, middle, high = (
+                share * size for share, size in zip(NAME_CARRIES, (more, more, more + self._longest), strict=True)
+            )
+            reason = replace(reason, bytes_estimate=middle, bytes_low=low, bytes_high=high)
+            found.append((float(surprise_of_bytes(np.array(more))), reason))
         return [reason for _, reason in sorted(found, key=lambda f: -f[0])]
 
     def _loose_text(self, window: Window, column: EdgeKey, new: float, run: int) -> str:
@@ -186,7 +215,7 @@ class Outside:
         return {
             "kinds": [p.kind for p in self._parts], "columns": keys_to_json([p.column for p in self._parts]),
             "entries": keys_to_json(self._entries), "known": keys_to_json(tuple(self._known)),
-            "runs": [list(v) for v in self._known.values()], "model": self._model.state(),
+            "runs": [list(v) for v in self._known.values()], "model": self._model.state(), "longest": self._longest,
         }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any]) -> Self:
@@ -197,6 +226,7 @@ class Outside:
         runs = [(int(longest), float(going_on)) for longest, going_on in state["runs"]]
         self._known = dict(zip(keys_from_json(state["known"]), runs, strict=True))
         self._model.load_state(state["model"])
+        self._longest = float(state["longest"])
         self._last = None
         return self
 

@@ -26,7 +26,7 @@ CALLS = "requests"  #: exchanges, or DNS queries on edges that carry them
 #: what a request causes is not the same for ever: contents and caches drift by about these shares from day to day
 BYTES_DRIFT, CALLS_DRIFT = 0.01, 0.003
 POOLED_BLOCKS = 10.0  #: blocks' worth of belief in the dependence typical of all edges
-FLOOR = {REPLIES: 250.0, REQUESTS: 250.0, NAMES: 100.0, CALLS: 1.0}  #: smallest σ a window, in bytes or requests
+FLOOR = {REPLIES: 250.0, REQUESTS: 250.0, NAMES: 25.0, CALLS: 1.0}  #: smallest σ a window, in bytes or requests
 
 
 class Target(NamedTuple):

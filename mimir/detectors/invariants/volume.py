@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -27,6 +27,9 @@ MIN_STRETCHES = 12  #: stretches of K windows that training must hold for sums o
 BURSTY_UNIT, STEADY_UNIT = 0.5, 2.5
 #: drift since the fit: followed with this memory in s, each residual cut, never by more than so many σ
 DRIFT_S, DRIFT_CUT, MOST_DRIFT = 86_400.0, 2.0, 0.5
+#: a window whose sums over at most SHORT windows are that surprising has raised its alert: longer sums leave it out, or they
+#: would go on about a leak that is over
+SHORT, SPENT = 5, 6.0
 HOP_PRICE = 0.3  #: surprise a chain pays for each hop more than the shortest: every hop is one more relay to plant
 CHAIN_SHARE = 0.9  #: of the error allowance given to chains from a sensitive store; the rest is for single edges
 
@@ -94,7 +97,7 @@ class Volume:
         self.sizes.fit(self.invariants, residuals, [p.hops for p in self.paths], self.dns.tolist(), self.correlation)
         stretches = len(benign) / np.array(self.lengths, dtype=np.float64)
         self.freedom = stretches + chains.POOLED
-        scatter = [chains.scatter(v) for v in self._statistics(normal, residuals)]
+        scatter = [chains.scatter(v) for v in self._statistics(normal, residuals, self.lengths)]
         group = np.array([self._group(t) for t in self.tests], dtype=np.float64)
         self.location = np.array([s[0] for s in scatter]).reshape(-1, len(self.lengths))
         spread = np.array([s[1] for s in scatter]).reshape(-1, len(self.lengths))
@@ -120,11 +123,12 @@ class Volume:
         hops = np.array([len(self.paths[test.chain].hops) if test.chain >= 0 else 1 for test in self.tests])
         self.price += HOP_PRICE * np.where(on_chain, hops - hops.min(where=on_chain, initial=MOST_HOPS), 0)
 
-    def _statistics(self, normal: Array, residuals: tg.Residuals) -> list[Array]:
+    def _statistics(self, normal: Array, residuals: tg.Residuals, lengths: Sequence[int]) -> Iterator[Array]:
         """Per test the (T, K) statistics before standardisation."""
         gain = 1.0 / residuals.sigma
-        signals = (chains.signal_of(t, normal, gain, residuals.shared, self.correlation) for t in self.tests)
-        return [np.stack([chains.statistic(s, length) for length in self.lengths], axis=1) for s in signals]
+        for test in self.tests:
+            signal = chains.signal_of(test, normal, gain, residuals.shared, self.correlation)
+            yield np.stack([chains.statistic(signal, length) for length in lengths], axis=1)
 
     def partial_fit(self, windows: EdgeSeries) -> None:
         """Follow slow drift: what the predictions are off by moves towards that of these windows, within ±MOST_DRIFT σ.
@@ -153,20 +157,37 @@ class Volume:
     def _strongest(
         self, normal: Array, residuals: tg.Residuals
     ) -> tuple[Array, Array, Array, NDArray[np.int64], NDArray[np.int64]]:
-        count = len(normal)
+        """Surprise of the strongest test of all, over DNS, and not over DNS; that test, and its length."""
+        found = self._judge(normal, residuals, self.lengths)
+        spent = found[0] > SPENT
+        if spent.any() and self.lengths[-1] > SHORT:
+            short = self._judge(normal, residuals, [k for k in self.lengths if k <= SHORT])
+            spent = short[0] > SPENT
+            kept = np.where(spent[:, None], 0.0, normal)
+            long = self._judge(kept, residuals, self.lengths)
+            better = long[0] > short[0]
+            best, dns, other = (np.maximum(short[i], long[i]) for i in range(3))
+            found = best, dns, other, np.where(better, long[3], short[3]), np.where(better, long[4], short[4])
+        return tails.bend(found[0]), tails.bend(found[1]), tails.bend(found[2]), found[3], found[4]
+
+    def _judge(
+        self, normal: Array, residuals: tg.Residuals, lengths: Sequence[int]
+    ) -> tuple[Array, Array, Array, NDArray[np.int64], NDArray[np.int64]]:
+        """The same over some of the lengths, surprises not bent."""
+        count, columns = len(normal), len(lengths)
         best, test, length = np.zeros(count), np.zeros(count, np.int64), np.ones(count, np.int64)
         parts = np.zeros((2, count))
-        for n, values in enumerate(self._statistics(normal, residuals)):
-            z = chains.held((values - self.location[n]) / self.scale[n], self.lengths)
-            surprise = tails.surprise(z, self.freedom) - self.price[n]
+        for n, values in enumerate(self._statistics(normal, residuals, lengths)):
+            z = chains.held((values - self.location[n, :columns]) / self.scale[n, :columns], lengths)
+            surprise = tails.surprise(z, self.freedom[:columns]) - self.price[n]
             longest = surprise.argmax(axis=1)
             surprise = np.take_along_axis(surprise, longest[:, None], axis=1)[:, 0]
             part = int(any(self.dns[self.invariants[m].target.edge] for m in self.tests[n].members))
             parts[part] = np.maximum(parts[part], surprise)
             better = surprise > best
             best = np.where(better, surprise, best)
-            test, length = np.where(better, n, test), np.where(better, np.array(self.lengths)[longest], length)
-        return tails.bend(best), tails.bend(parts[1]), tails.bend(parts[0]), test, length
+            test, length = np.where(better, n, test), np.where(better, np.array(lengths)[longest], length)
+        return best, parts[1], parts[0], test, length
 
     def parts(self, windows: EdgeSeries, reference: bool = False) -> dict[str, Array]:
         """(T,) surprise with and without DNS apart: queries are few, and their tails another matter."""
