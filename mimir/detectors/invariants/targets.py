@@ -25,6 +25,7 @@ BYTES = (REPLIES, REQUESTS, NAMES)
 CALLS = "requests"  #: exchanges, or DNS queries on edges that carry them
 #: what a request causes is not the same for ever: contents and caches drift by about these shares from day to day
 BYTES_DRIFT, CALLS_DRIFT = 0.01, 0.003
+MARGIN = 0.25  #: of the width of the range that a regressor's share of all requests had in training
 POOLED_BLOCKS = 10.0  #: blocks' worth of belief in the dependence typical of all edges
 FLOOR = {REPLIES: 250.0, REQUESTS: 250.0, NAMES: 25.0, CALLS: 1.0}  #: smallest σ a window, in bytes or requests
 
@@ -44,6 +45,7 @@ class Invariant:
     target: Target
     regressors: tuple[tuple[int, int], ...]
     fit: Fit
+    shares: Array  #: (P, 2) range of each regressor in training, as a share of all requests of its window
 
     def explains(self, edges: Collection[int]) -> float:
         """What the prediction rises by when each of `edges` carries one request more in every window."""
@@ -74,6 +76,11 @@ class Counts:
     def unsure(self, target: Target) -> Array:
         """(T,) standard error of what was taken off for pods beyond the usual number."""
         return np.asarray(self.presence.error[target.counter][target.edge] * self._surplus[:, target.edge])
+
+    @property
+    def total(self) -> Array:
+        """(T,) requests on all edges together, at least 1."""
+        return np.asarray(np.maximum(self._values[CALLS].sum(axis=1), 1.0))
 
     @property
     def requests(self) -> Array:
@@ -124,7 +131,9 @@ def fit_invariants(
             lagged = [(e, 0) for e in chosen] + [(chosen[0], lag) for lag in range(1, lags + 1) if chosen]
             free = 1 if chosen else 0
             model, residual = fit(counts.matrix(lagged), y, free, ridge, FLOOR[target.counter], memory)
-            invariants.append(Invariant(target, tuple(lagged), model))
+            invariants.append(
+                Invariant(target, tuple(lagged), model, usual_shares(counts.matrix(lagged), counts.total))
+            )
             residuals.append(residual)
     shape = (len(counts.requests), len(invariants))
     pooled = _pool_common(invariants, len(counts.requests) / memory)
@@ -164,12 +173,28 @@ class Residuals:
         return (self.observed - self.expected) / self.sigma
 
 
+def usual_shares(x: Array, total: Array) -> Array:
+    """(P, 2) range of regressors (T, P) as shares of all requests, widened by MARGIN of its width on both sides."""
+    if not x.shape[1]:
+        return np.zeros((0, 2))
+    share = x / total[:, None]
+    low, high = share.min(axis=0), share.max(axis=0)
+    return np.stack([low - MARGIN * (high - low), high + MARGIN * (high - low)], axis=1)
+
+
+def beyond_training(invariant: Invariant, x: Array, total: Array) -> Array:
+    """(T,) part of the prediction that comes from a mix of requests training never showed: nobody knows whether it holds."""
+    usual = np.clip(x, invariant.shares[:, 0] * total[:, None], invariant.shares[:, 1] * total[:, None])
+    return np.asarray(np.sqrt((((x - usual) * invariant.fit.beta[1:]) ** 2).sum(axis=1)))
+
+
 def residuals_of(invariants: Sequence[Invariant], counts: Counts) -> Residuals:
     """Residuals of all invariants on these counts."""
-    out = np.empty((4, len(counts.requests), len(invariants)))
+    out, total = np.empty((4, len(counts.requests), len(invariants))), counts.total
     for m, invariant in enumerate(invariants):
-        expected, variance, shared = invariant.fit.predict(counts.matrix(invariant.regressors))
-        unsure = counts.unsure(invariant.target) ** 2
+        x = counts.matrix(invariant.regressors)
+        expected, variance, shared = invariant.fit.predict(x)
+        unsure = counts.unsure(invariant.target) ** 2 + beyond_training(invariant, x, total) ** 2
         drift = ((CALLS_DRIFT if invariant.target.counter == CALLS else BYTES_DRIFT) * expected) ** 2
         out[:, :, m] = (
             counts.of(invariant.target),
@@ -186,7 +211,7 @@ def to_state(invariants: Sequence[Invariant]) -> list[dict[str, Any]]:
         {
             "target": list(i.target), "regressors": [list(r) for r in i.regressors], "beta": i.fit.beta,
             "covariance": i.fit.covariance, "s0_squared": i.fit.s0_squared, "s1_squared": i.fit.s1_squared,
-            "common": i.fit.common,
+            "common": i.fit.common, "shares": i.shares,
         }
         for i in invariants
     ]  # fmt: skip
@@ -205,6 +230,7 @@ def from_state(rows: Sequence[Mapping[str, Any]]) -> list[Invariant]:
                 float(r["s1_squared"]),
                 float(r["common"]),
             ),
+            np.asarray(r["shares"]).reshape(-1, 2),
         )
         for r in rows
     ]
