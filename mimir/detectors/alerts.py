@@ -11,6 +11,7 @@ import numpy as np
 from mimir.detectors.base import Detector, Reason, Scores
 from mimir.detectors.calibration import Calibration, Threshold
 from mimir.detectors.look_alikes import with_context
+from mimir.detectors.parameters import remembering
 from mimir.flows.edges import EdgeSeries, Window
 
 
@@ -28,16 +29,17 @@ def build_alerts(
     """
     p_values = calibration.p_values(scores.score)
     rows = []
-    for index in np.flatnonzero(scores.score > threshold.value).tolist():
-        head = {
-            "ts": int(scores.window_start[index]),
-            "window_s": scores.window_s,
-            "score": float(scores.score[index]),
-            "p_value": float(p_values[index]),
-            "threshold": threshold.value,
-            "budget": alerts_per_day,
-        }
-        rows.append(head | alert_row(explained(detector, series.at(index))))
+    with remembering(detector):
+        for index in np.flatnonzero(scores.score > threshold.value).tolist():
+            head = {
+                "ts": int(scores.window_start[index]),
+                "window_s": scores.window_s,
+                "score": float(scores.score[index]),
+                "p_value": float(p_values[index]),
+                "threshold": threshold.value,
+                "budget": alerts_per_day,
+            }
+            rows.append(head | alert_row(explained(detector, series.at(index))))
     return rows
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import canonical, columns_of, keys_from_json, keys_to_json
 from mimir.detectors.leakpaths import technique_of
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.detectors.pods import present
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window, is_outside
@@ -128,6 +128,7 @@ class BeaconDetector(Parametrised):
         }
         return self
 
+    @once_a_series
     def _beacons(self, series: EdgeSeries) -> tuple[Values, dict[tuple[int, int], Beacon], tuple[EdgeKey, ...]]:
         """Beacon scores (T, columns), their parts by (window, column), the columns."""
         columns = columns_of(series)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import columns_of, total_bytes
 from mimir.detectors.levels import Array, Levels, largest, level_reasons
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window
 
@@ -52,6 +52,7 @@ class Cusum(Parametrised):
         self._levels = Levels.of(benign)
         return self
 
+    @once_a_series
     def _sums(self, windows: EdgeSeries) -> tuple[Array, NDArray[np.int64], Array]:
         """(T, C) the largest sum of each column, (T, C) its length in windows (0: since the sum was last 0), and (C,) mean."""
         self.require(self._levels is not None)

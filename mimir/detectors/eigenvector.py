@@ -12,7 +12,7 @@ from mimir.detectors.activity import Array, Pair, activity_vectors, typical_patt
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import columns_of, total_bytes
 from mimir.detectors.fisher import Moments
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.detectors.pods import present
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window
@@ -100,6 +100,7 @@ class Eigenvector(Parametrised):
                 patterns[t] = 0.0
         return z, patterns
 
+    @once_a_series
     def _run(self, series: EdgeSeries) -> tuple[Array, Array]:
         """(T,) score and (T, P) what each pair of services adds to it."""
         self.require(self._nodes is not None)

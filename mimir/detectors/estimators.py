@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.measures import Measures
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window
 from mimir.units import format_bytes
@@ -111,6 +111,7 @@ class Estimated(Parametrised):
     def _standard(self, logs: Array) -> Array:
         return np.asarray((logs - self._mean) / self._scale)
 
+    @once_a_series
     def _points(self, windows: EdgeSeries) -> Array:
         self.require(self._measures is not None)
         assert self._measures is not None

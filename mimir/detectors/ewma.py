@@ -10,7 +10,7 @@ import numpy as np
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import columns_of, total_bytes
 from mimir.detectors.levels import Array, Levels, floored, largest, level_reasons
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window
 
@@ -52,6 +52,7 @@ class Ewma(Parametrised):
         self._levels = Levels(start.keys, mean, scale)
         return self
 
+    @once_a_series
     def _run(self, levels: Levels, series: EdgeSeries) -> tuple[Array, Array, Array, Array]:
         """(T, C) z and m before each window, and m and √v (C,) after the last."""
         columns = columns_of(series)

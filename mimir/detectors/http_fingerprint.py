@@ -11,7 +11,7 @@ import pandas as pd
 
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.messages import edge_of, messages_with
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window
 from mimir.units import format_bytes
@@ -100,6 +100,7 @@ class HttpFingerprint(Parametrised):
             best = max(best, (sum(fits) + (made.outgoing <= self.size_factor * most)) / 4)
         return best < self.similarity
 
+    @once_a_series
     def _judged(self, series: EdgeSeries) -> list[tuple[int, int | None, Request]]:
         """(window, edge, request) of every request that fits no fingerprint."""
         self.require(self._known is not None)

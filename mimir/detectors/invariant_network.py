@@ -12,7 +12,7 @@ from mimir.detectors.arx import Pairs, fit_pairs, fitness
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.causal_rank import rank_causes
 from mimir.detectors.measures import Measures
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window
 from mimir.units import format_bytes
@@ -85,6 +85,7 @@ class InvariantNetwork(Parametrised):
         self.require(self._measures is not None)
         return tuple(zip(self._pairs.target.tolist(), self._pairs.source.tolist(), strict=True))
 
+    @once_a_series
     def _residuals(self, windows: EdgeSeries) -> tuple[Array, Array]:
         """(T, M) standardised measures and (T, P) absolute residuals over their limits: above 1 is broken."""
         self.require(self._measures is not None)

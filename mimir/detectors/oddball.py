@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import canonical, columns_of, total_bytes
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.detectors.pods import real_names
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window
@@ -100,6 +100,7 @@ class Oddball(Parametrised):
                  for (x, y), (c, theta) in zip(LAWS.values(), laws, strict=True)]  # fmt: skip
         return np.stack(parts, axis=-1)
 
+    @once_a_series
     def _judged(self, windows: EdgeSeries) -> tuple[Cube, Cube, tuple[str, ...]]:
         """Judged distances (T, n, 3), features (T, n, 4), names."""
         self.require(self._laws is not None)

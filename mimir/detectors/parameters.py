@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 from mimir.errors import MimirError, NotFittedError
+
+F = TypeVar("F", bound=Callable[..., Any])
+_MEMORY = "_remembered"
 
 
 class Parametrised:
@@ -35,3 +41,36 @@ class Parametrised:
             raise NotFittedError(
                 f"detector {self.name} is not fitted; call fit(benign series) or load_detector(folder) first"
             )
+
+
+@contextmanager
+def remembering(detector: object) -> Iterator[None]:
+    """Inside, methods marked `once_a_series` compute once per series: explaining many windows costs one pass.
+
+    The detector must not be fitted or changed inside.
+    """
+    detector.__dict__[_MEMORY] = {}
+    try:
+        yield
+    finally:
+        del detector.__dict__[_MEMORY]
+
+
+def once_a_series(method: F) -> F:
+    """Keep the result of a method for its last arguments (the same objects) while the detector is `remembering`."""
+
+    @wraps(method)
+    def kept(self: object, *arguments: object) -> Any:
+        memory = self.__dict__.get(_MEMORY)
+        if memory is None:
+            return method(self, *arguments)
+        known = memory.get(method.__name__)
+        if (
+            known is None
+            or len(known[0]) != len(arguments)
+            or any(a is not b for a, b in zip(known[0], arguments, strict=True))
+        ):
+            known = memory[method.__name__] = (arguments, method(self, *arguments))
+        return known[1]
+
+    return cast(F, kept)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import canonical, columns_of, keys_from_json, keys_to_json, place, total_bytes
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
 from mimir.units import format_bytes
@@ -63,6 +63,7 @@ class PcaSpe(Parametrised):
         self._components = np.ascontiguousarray(rows[:keep])  # stored and fresh must multiply alike
         return self
 
+    @once_a_series
     def _residuals(self, windows: EdgeSeries) -> tuple[NDArray[np.float64], tuple[EdgeKey, ...]]:
         """(T, C) z-scored residual of every column of the windows and every known edge (the missing ones last)."""
         self.require(self._edges is not None)

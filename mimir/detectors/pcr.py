@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.detectors.base import Reason, Scores
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.detectors.services import in_and_out, share_out
 from mimir.flows.edges import EdgeSeries, Window
 from mimir.units import format_bytes
@@ -52,6 +52,7 @@ class Pcr(Parametrised):
         self._services, self._median, self._scale = services, median, scale
         return self
 
+    @once_a_series
     def _deviations(self, windows: EdgeSeries) -> tuple[Sequence[str], NDArray[np.float64], NDArray[np.float64]]:
         """Services of the series, (T, S) ratio and (T, S) z, 0 where a service is silent."""
         self.require(self._services is not None)

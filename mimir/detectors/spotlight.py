@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import columns_of, keys_from_json, keys_to_json, place, total_bytes
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.detectors.pods import present
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
@@ -95,6 +95,7 @@ class Spotlight(Parametrised):
         clients, servers = [index[k.client] for k in keys], [index[k.server] for k in keys]
         return sources[clients].reshape(-1, self.sketches) * targets[servers].reshape(-1, self.sketches)
 
+    @once_a_series
     def _parts(self, windows: EdgeSeries) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Score (T,), share of every column (T, C), bytes of every column (T, C)."""
         self.require(self._edges is not None)

@@ -23,6 +23,7 @@ from mimir.units import DAY_S
 Row = dict[str, Any]
 #: alerts.jsonl rows of the windows at these positions
 Explain = Callable[[NDArray[np.int64]], Sequence[Mapping[str, Any]]]
+EXPLAINED = 10  #: alerts of an incident whose claims are compared with the ledger, after the first: explaining costs
 RANKERS = {"average_precision": average_precision, "auroc": auroc, "oracle_f1": oracle_f1}
 
 
@@ -68,11 +69,15 @@ def judge(cell: Cell, thresholds: Mapping[float, float], explain_at: float, expl
 
 
 def _told(cell: Cell, alert: NDArray[np.bool_], explain: Explain) -> dict[int, Mapping[str, Any]]:
-    """Window start → its alert, for alerts while an incident lasts."""
-    inside = np.zeros(len(cell.start), dtype=np.bool_)
+    """Window start → its alert, for the first alert of each incident and EXPLAINED more, spread over the incident."""
+    chosen: list[int] = []
     for leak in cell.leaks:
-        inside |= (cell.start + cell.window_s > leak.start) & (cell.start < leak.end + cell.window_s)
-    return {int(a["ts"]): a for a in explain(np.flatnonzero(alert & inside))}
+        inside = (cell.start + cell.window_s > leak.start) & (cell.start < leak.end + cell.window_s)
+        raised = np.flatnonzero(alert & inside)
+        if len(raised):
+            spread = np.linspace(0, len(raised) - 1, min(len(raised), EXPLAINED + 1))
+            chosen += raised[spread.round().astype(np.int64)].tolist()
+    return {int(a["ts"]): a for a in explain(np.unique(np.array(chosen, dtype=np.int64)))}
 
 
 def _row(measure: str, value: float, rate: float | None = None, path_class: str = "", incident: str = "") -> Row:

@@ -19,7 +19,7 @@ from mimir.detectors.dns_information.account import Account
 from mimir.detectors.dns_information.names import queries_of
 from mimir.detectors.leakpaths import DNS_PORT, path_through
 from mimir.detectors.messages import edge_of
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.detectors.pods import present, real_names
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
@@ -105,6 +105,7 @@ class DnsInformation(Parametrised):
         self._last = (series, found)
         return found
 
+    @once_a_series
     def _excess(self, series: EdgeSeries) -> NDArray[np.float64]:
         """(T, columns) name bytes above the mean of training."""
         columns = columns_of(series)

@@ -19,7 +19,7 @@ from mimir.detectors.invariants.outside import Outside
 from mimir.detectors.invariants.relay import RelayBalance
 from mimir.detectors.invariants.replicas import ReplicaSymmetry
 from mimir.detectors.invariants.volume import Volume
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window, is_outside
 
@@ -188,6 +188,7 @@ class Invariants(Parametrised):
         frozen = {**parts, **volume.parts(windows, reference=True)}
         return self._combination.score({name: frozen[name] for name in self._combination.weights})
 
+    @once_a_series
     def _parts(self, windows: EdgeSeries) -> tuple[dict[str, Array], Array]:
         """(T,) surprise of every part, and (T, E) the largest surprise of each edge."""
         parts: dict[str, Array] = {}

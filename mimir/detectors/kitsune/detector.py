@@ -12,7 +12,7 @@ from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import columns_of, keys_from_json, keys_to_json, place, total_bytes
 from mimir.detectors.kitsune.autoencoders import KitNet, Training, feature_groups
 from mimir.detectors.kitsune.statistics import NAMES, Array, edge_features
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.detectors.pods import present
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
@@ -83,6 +83,7 @@ class Kitsune(Parametrised):
         self._net = KitNet.fitted(x, feature_groups(x, self.group_size), how, self.seed)
         return self
 
+    @once_a_series
     def _errors(self, windows: EdgeSeries) -> tuple[Array, Array, tuple[EdgeKey, ...]]:
         """KitNET errors (T, columns), bytes (T, columns), the columns."""
         self.require(self._net is not None)

@@ -14,7 +14,7 @@ import numpy as np
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import columns_of, keys_from_json, keys_to_json, total_bytes
 from mimir.detectors.midas.counts import Tally, Vector, grown, numbers, tick
-from mimir.detectors.parameters import Parametrised
+from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.detectors.pods import present
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
@@ -74,6 +74,7 @@ class Midas(Parametrised):
             return series.dense("request_packets") + series.dense("response_packets")
         return total_bytes(series) if self.weight == "bytes" else series.dense("connections")
 
+    @once_a_series
     def _run(self, series: EdgeSeries) -> tuple[list[Vector], tuple[EdgeKey, ...], tuple[Tally, ...], int]:
         """Scores (T, cells) of edges, clients and servers, and the state afterwards. Nothing of the detector changes."""
         columns, known = columns_of(series), self._keys or ()
