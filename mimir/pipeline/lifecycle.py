@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,3 +47,14 @@ def exclusive(run_directory: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def leave_with_parent(parent: int) -> None:
+    """End this worker process when process `parent`, which started it, is gone, even if that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +23,7 @@ from mimir.pipeline.clusters import create_cluster
 from mimir.pipeline.fields import dissect_captures, fields_key
 from mimir.pipeline.flow_records import flows_key, flows_of
 from mimir.pipeline.injection import inject, injection_key
+from mimir.pipeline.lifecycle import leave_with_parent
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
 from mimir.spec.load import load_identity
@@ -261,14 +260,7 @@ _messages: Any = None
 def _start_worker(parent: int, messages: Any) -> None:
     global _messages
     _messages = messages
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-
-
-def _leave_with(parent: int) -> None:
-    """End this worker when its parent is gone, even if the parent was killed."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+    leave_with_parent(parent)
 
 
 def _work(plain: dict[str, Any], cache: Path, order: RecordingOrder) -> Recorded:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mimir.errors import MimirError
 from mimir.pipeline.benchmark.worlds import World, record_world
+from mimir.pipeline.lifecycle import leave_with_parent
 
 
 def compute_all(
@@ -21,7 +22,9 @@ def compute_all(
     failures: list[str] = []
     seconds = {"recording": 0.0, "arithmetic": 0.0}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=4) as pool:
+    with ProcessPoolExecutor(
+        workers, context, initializer=leave_with_parent, initargs=(os.getpid(),), max_tasks_per_child=4
+    ) as pool:
         waiting = {pool.submit(_world, world, cache): number for number, world in enumerate(worlds)}
         for done, future in enumerate(as_completed(waiting), 1):
             number = waiting[future]
