@@ -95,4 +95,6 @@ def test_stuffed_pages_go_to_an_ordinary_user(tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_packets(tmp_path: Path) -> None:
     first, second = (acted(tmp_path, "https", loss=0.01)[0] for _ in range(2))
-    assert first.tobytes() == second.tobytes()
+    assert len(first) == len(second) > 0
+    names = [name for name in first.dtype.names or () if name != "_"]  # padding holds whatever memory held
+    assert all(np.array_equal(first[name], second[name]) for name in names)

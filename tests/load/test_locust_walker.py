@@ -100,7 +100,9 @@ def test_users_of_the_first_moment_are_in_the_middle_of_what_they_do() -> None:
     first = [next(Walker(plan, n).session(settled=True)) for n in range(SESSIONS)]
     weights = np.diff([0.0, *occupied(plan)])
     begun = Counter(step.behaviour for step in first)
-    assert stats.chisquare([begun[b] for b in range(3)], weights / weights.sum() * SESSIONS).pvalue > LEVEL
+    used = np.flatnonzero(weights)  # the mix leaves some behaviours out
+    assert set(begun) == set(used.tolist())
+    assert stats.chisquare([begun[b] for b in used], weights[used] / weights.sum() * SESSIONS).pvalue > LEVEL
     assert np.mean([step.ends for step in first]) < 0.2
     assert {step.endpoint for step in first} >= set(range(3))
 
