@@ -55,8 +55,28 @@ def _differences(part: Mapping[str, Any], option: Mapping[str, Any], prefix: str
         other = option.get(key)
         if isinstance(value, Mapping) and isinstance(other, Mapping):
             yield from _differences(value, other, f"{prefix}{key}.")
-        elif value != other and not (isinstance(other, str) and "${" in other):
+        elif not _same(value, other):
             yield f"{prefix}{key}", value
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Is a resolved value what a file says? Interpolations are; `10e+6` is a number to Hydra, a text to YAML 1.1.
+
+    >>> _same([{"a": 1e7}], [{"a": "10e+6"}]), _same("x", "${y}"), _same(1, 2), _same([1], [1, 2])
+    (True, True, False, False)
+    """
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        return value.keys() == other.keys() and all(_same(value[key], other[key]) for key in value)
+    if isinstance(value, list | tuple) and isinstance(other, list | tuple):
+        return len(value) == len(other) and all(map(_same, value, other))
+    if isinstance(other, str) and "${" in other:
+        return True
+    if isinstance(other, str) and isinstance(value, int | float):
+        try:
+            return float(other) == value
+        except ValueError:
+            return False
+    return bool(value == other)
 
 
 def _value(value: Any) -> str:
