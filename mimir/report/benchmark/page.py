@@ -66,7 +66,7 @@ def _parts(table: pd.DataFrame, folder: Path) -> Iterator[str]:
     yield from _alarms(table, folder, window_s, order)
     yield from _factors(table, folder, window_s, order)
     if len(chosen(main, "detected")):
-        yield _losses(main, window_s)
+        yield _losses(main, table, window_s)
 
 
 def _main(table: pd.DataFrame) -> set[str]:
@@ -175,9 +175,16 @@ def _factors(table: pd.DataFrame, folder: Path, window_s: int, order: list[str])
             )
 
 
-def _losses(table: pd.DataFrame, window_s: int) -> str:
-    lost = tables.losses(table[~table["detector"].isin(FLOOR)], window_s, CHAMPION)
+def _losses(main: pd.DataFrame, table: pd.DataFrame, window_s: int) -> str:
+    lost = tables.losses(main[~main["detector"].isin(FLOOR)], window_s, CHAMPION)
+    loud = tables.over_budget(table[table["triggers"] == ""], window_s, CHAMPION)
     text = f"## Where {CHAMPION} loses\n\n"
-    if not lost:
-        return text + "At no rate, path class and application did another detector find more incidents."
-    return text + "More incidents were found by others here:\n\n" + "\n".join(f"* {line}" for line in lost)
+    if loud:
+        text += "More false alerts than the budget of one a day, and not by chance:\n\n" + _list(loud) + "\n\n"
+    if lost:
+        return text + "More incidents were found by others here:\n\n" + _list(lost)
+    return text + "At no rate, path class and application did another detector find more incidents."
+
+
+def _list(lines: list[str]) -> str:
+    return "\n".join(f"* {line}" for line in lines)

@@ -120,7 +120,8 @@ def _mean(rows: pd.DataFrame, measure: str, window_s: int, budget: float | None)
     if not len(values):
         return NONE
     one = values.iloc[0]
-    interval = f" [{one['low']:.2f}, {one['high']:.2f}]" if np.isfinite(one["low"]) else ""
+    low, high = max(0.0, float(one["low"])), min(1.0, float(one["high"]))  # of shares: beyond 0 and 1 is nothing
+    interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(one["low"]) else ""
     return f"{one['mean']:.2f}{interval}"
 
 
@@ -188,4 +189,20 @@ def losses(table: pd.DataFrame, window_s: int, champion: str) -> list[str]:
             named = ", ".join(f"{n} {part[n].hits}/{part[n].trials}" for n in better[:4])
             more = f" and {len(better) - 4} more" if len(better) > 4 else ""
             out.append(f"{app}, {class_name(kind)}, {rate(at)}: {champion} {mine.hits}/{mine.trials}, {named}{more}")
+    return out
+
+
+def over_budget(table: pd.DataFrame, window_s: int, champion: str) -> list[str]:
+    """Sentences: where `champion` raised more false alerts than a budget of one a day allows, beyond its interval."""
+    mine = table[table["detector"] == champion]
+    mine = mine.assign(ratio=mine["test_users"] / mine["users"])
+    found = false_alerts(mine, ("app", "ratio", "mix_distance"), window_s)
+    out = []
+    for key in found.index[found["low"] > 1]:
+        app, ratio, distance = key
+        where = [str(app)]
+        where += [f"{ratio:g} times the users of training"] if ratio != 1 else []
+        where += [f"a mix {distance:.2f} away"] if distance else []
+        rates = [plain(float(found[name][key])) for name in ("per_day", "low", "high")]
+        out.append(f"{', '.join(where)}: {rates[0]} a day [{rates[1]}, {rates[2]}]")
     return out
