@@ -15,7 +15,7 @@ from mimir.errors import MimirError
 MODELS: dict[str, str] = {
     name: name.lower()
     for name in (
-        "ABOD", "CBLOF", "COPOD", "ECOD", "GMM", "HBOS", "IForest", "INNE", "KDE", "KNN", "KPCA", "LOF", "MCD", "OCSVM", "Sampling",
+        "ABOD", "CBLOF", "COPOD", "ECOD", "GMM", "HBOS", "IForest", "INNE", "KDE", "KNN", "KPCA", "LOF", "OCSVM", "Sampling",
     )
 }  # fmt: skip
 

@@ -156,7 +156,7 @@ class OcsvmSpec:
 
 
 PyodName = Literal[
-    "ABOD", "CBLOF", "COPOD", "ECOD", "GMM", "HBOS", "IForest", "INNE", "KDE", "KNN", "KPCA", "LOF", "MCD", "OCSVM", "Sampling"
+    "ABOD", "CBLOF", "COPOD", "ECOD", "GMM", "HBOS", "IForest", "INNE", "KDE", "KNN", "KPCA", "LOF", "OCSVM", "Sampling"
 ]  # fmt: skip
 
 

@@ -122,9 +122,7 @@ def test_spec_and_adapter_name_the_same_estimators() -> None:
     assert get_args(PyodName) == tuple(MODELS)
 
 
-@pytest.mark.parametrize(
-    "name", [m if m not in ("ABOD", "MCD") else pytest.param(m, marks=pytest.mark.slow) for m in MODELS]
-)
+@pytest.mark.parametrize("name", [m if m != "ABOD" else pytest.param(m, marks=pytest.mark.slow) for m in MODELS])
 def test_every_estimator_of_pyod_that_we_offer(name: str) -> None:
     pytest.importorskip("pyod")
     fit, rates = series(Toy(60, seed=1)), (0.0, 1e6, 1e8)
