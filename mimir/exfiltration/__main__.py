@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 
 from mimir.errors import EXIT_DONE, EXIT_SPEC, MimirError
@@ -29,10 +30,21 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         policy = parse_policy(chosen.policy.read_text(encoding="utf-8"))
-    except (MimirError, OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        print(f"{chosen.policy} cannot be read ({error.strerror}); name a file of sentences such as: front-end may talk to user",
+              file=sys.stderr)  # fmt: skip
+        return EXIT_SPEC
+    except (MimirError, UnicodeDecodeError) as error:
         print(error, file=sys.stderr)
         return EXIT_SPEC
     edges = policy.edges
+    known = sorted({name for edge in edges for name in edge})
+    for store in (chosen.store, *chosen.and_from):
+        if store not in known:
+            close = get_close_matches(store, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            print(f"{chosen.policy} does not name {store!r} (it names: {', '.join(known)}){hint}", file=sys.stderr)
+            return EXIT_SPEC
     paths = directed_paths(edges, chosen.store, chosen.max_hops, chosen.direction, chosen.count)
     if not paths:
         print(f"no way from {chosen.store} to the outside within {chosen.max_hops} hops", file=sys.stderr)
@@ -40,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path in paths:
         how = ", ".join(carriages(path, edges))
         for address in ("service", "pod")[: 2 if policy.reaches_pods(path) else 1]:
-            print(f"exfiltration.path=[{','.join(path)}] exfiltration.address={address}  # {how}")
+            print(f"'exfiltration.path=[{','.join(path)}]' exfiltration.address={address}  # {how}")
     for fan in _fans(paths, edges, chosen):
         print(fan)
     return EXIT_DONE
@@ -55,7 +67,7 @@ def _fans(paths: list[tuple[str, ...]], edges: Collection[tuple[str, str]], chos
     if relayed:
         count = max(2, len(relayed))
         found.append(
-            f"exfiltration.fan={{kind:one_to_n,branches:{count},stores:[]}}  # {chosen.store} → several relays at once"
+            f"'exfiltration.fan={{kind:one_to_n,branches:{count},stores:[]}}'  # {chosen.store} → several relays at once"
         )
     for path in relayed[:1]:
         ways = {
@@ -65,7 +77,7 @@ def _fans(paths: list[tuple[str, ...]], edges: Collection[tuple[str, str]], chos
         joining = [store for store, found_ways in ways.items() if any(way[-2:] == path[-2:] for way in found_ways)]
         if joining:
             fan = f"{{kind:n_to_1,branches:{len(joining) + 1},stores:[{','.join(joining)}]}}"
-            found.append(f"exfiltration.fan={fan}  # several stores → {path[-2]}")
+            found.append(f"'exfiltration.fan={fan}'  # several stores → {path[-2]}")
     return found
 
 

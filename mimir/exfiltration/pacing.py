@@ -108,5 +108,5 @@ def night_problem(spec: ExfiltrationSpec, duration_s: float, activity: Activity)
     if least <= level:
         return None
     got = f"is night, but the test recording never has fewer than {least:.0f} users (it is night at {level:.0f})"
-    hint = "choose load=normal, a longer test recording, or a larger exfiltration.shape.night_users_share"
+    hint = "set a longer evaluation.test_s, load=normal, or a larger exfiltration.shape.night_users_share"
     return Problem("exfiltration.pacing", got, "a load with low hours", hint)

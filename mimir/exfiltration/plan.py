@@ -194,7 +194,7 @@ def _offsets_ms(
         if all(_weight(spec, int(at), world, random).mean() >= LEAST_NIGHT for at in offsets_ms):
             return offsets_ms
     text = f"night finds no place for {spec.incidents} × {spec.incident_duration_s} s in low hours"
-    hint = "choose load=normal, fewer or longer incidents, or a larger exfiltration.shape.night_users_share"
+    hint = "a longer evaluation.test_s, fewer or longer incidents, or a larger exfiltration.shape.night_users_share"
     raise SpecError([Problem("exfiltration.pacing", text, "a load with low hours in the test recording", hint)])
 
 
