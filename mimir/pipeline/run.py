@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mimir.cluster.base import RecordingOrder
 from mimir.cluster.registry import create_cluster
 from mimir.engine import engine_problems
-from mimir.errors import EXIT_DONE, EXIT_EXPECTATION, EXIT_FAILED, ExpectationError, MimirError, SpecError
+from mimir.errors import EXIT_DONE, EXIT_EXPECTATION, EXIT_FAILED, ExpectationError, MimirError, Problem, SpecError
 from mimir.files import read_json, to_json, write_json, write_text
 from mimir.pipeline import analysis, tracked
 from mimir.pipeline.cache import code_version
@@ -40,6 +40,7 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
     problems = [*validate(spec), *create_cluster(spec).problems(), *analysis.expectation_problems(spec)]
     problems += [*blind_detector(spec), *detector_problems(spec), *field_problems(spec)]
     problems += engine_problems(spec.capture.engine)
+    problems = problems or _misfits(spec)
     if problems:
         raise SpecError(problems)
     path = run_path(spec, plain)
@@ -63,6 +64,15 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
             directory.forget_stages()
         _attempt(spec, plain, plan, directory, context)
         return _conclude(spec, directory, context, fresh=True)
+
+
+def _misfits(spec: Spec) -> list[Problem]:
+    """Incidents and triggers that find no place; on a real cluster the clock decides when a recording begins."""
+    if spec.cluster.name != "simulated":
+        return []
+    from mimir.cluster.simulated.triggers import schedule_problems
+
+    return [problem for order in orders(spec) for problem in schedule_problems(spec, order)]
 
 
 def run_path(spec: Spec, plain: dict[str, Any]) -> Path:

@@ -50,6 +50,13 @@ def test_problems_of_the_leak_and_the_expectations_are_found_before_anything_run
     assert run_directories(tmp_path) == []
 
 
+def test_triggers_that_find_no_place_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    done = mimir(tmp_path, "evaluation=quick", "load.triggers=[rolling_update,backup_outside]")
+    assert done.returncode == 2, done.stderr
+    assert "load.triggers do not fit" in done.stderr
+    assert run_directories(tmp_path) == []
+
+
 def test_unreadable_capture_is_exit_1_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "letter.pcap").write_text("this is no capture")
     done = mimir(

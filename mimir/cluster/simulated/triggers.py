@@ -10,6 +10,7 @@ import numpy as np
 from mimir.apps.graph import allowed_edges
 from mimir.cluster.base import RecordingOrder
 from mimir.errors import Problem, SpecError
+from mimir.exfiltration.baseline import needs_baseline
 from mimir.exfiltration.plan import LEAD_SHARE, World, plan_incidents
 from mimir.load.profile import users_at
 from mimir.spec import Spec
@@ -61,6 +62,23 @@ def plan_triggers(spec: Spec, order: RecordingOrder) -> list[Planned]:
         found.append(Planned(wanted[i], seen[wanted[i]], start_ns, start_ns + int(lasting[i] * NS_PER_S),
                              spec.app.triggers[wanted[i]]))  # fmt: skip
     return found
+
+
+def schedule_problems(spec: Spec, order: RecordingOrder) -> list[Problem]:
+    """Why incidents or triggers find no place in a recording, before anything is made.
+
+    What depends on the fit recording (relative and adaptive leaks) is known only when that is there.
+    """
+    if order.leaking and needs_baseline(spec.exfiltration):
+        return []
+    try:
+        plan_triggers(spec, order)
+        if order.leaking:
+            world = World(allowed_edges(spec.app), partial(users_at, spec.load.of(order.name)))
+            plan_incidents(spec.exfiltration, order.start_s, order.duration_s, order.entropy, world)
+    except SpecError as error:
+        return list(error.problems)
+    return []
 
 
 def _place(
