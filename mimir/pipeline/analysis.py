@@ -19,7 +19,7 @@ from mimir.spec import Spec
 
 STAGES = ("assemble", "graphs", "detect", "evaluate", "report")
 LINES = ("entities.jsonl", "timeline.jsonl", "truth.jsonl")
-DETECT_ROOMS = ("detectors", "flows", "graphs", "pipeline/detection.py", "spec")
+DETECT_ROOMS = ("detectors", "flows", "graphs", "pipeline/detection.py", "pipeline/alert_stream.py", "spec")
 
 
 def edges_of(spec: Spec, recording: Path, folder: Path, workers: int = 1) -> dict[str, Any]:
@@ -176,6 +176,7 @@ def stages(spec: Spec, plain: Mapping[str, Any], directory: RunDirectory, cache:
     def evaluate() -> None:
         part = {"evaluation": plain["evaluation"], "windows": lengths, "seed": spec.seed, "ledger": has_ledger(spec)}
         inputs = ["scores.parquet", "alerts.jsonl", "truth.jsonl"]
+        inputs += [name for name in ("stream.parquet", "stream.jsonl") if (path / name).exists()]
         directory.stage("evaluate", ("evaluation", "exfiltration"), part, inputs, lambda: _evaluate(spec, path))
 
     return {

@@ -20,7 +20,7 @@ BATCH, PARAM_BATCH = 1_000, 100
 #: files of the run directory that MLflow gets, if they are not too large; captures count as any other file
 FILES = (
     "spec.yaml", "status.json", "manifest.json", "environment.json", "plan.json", "report.html", "metrics.json",
-    "capture.json", "alerts.jsonl", "truth.jsonl", "timeline.jsonl", "entities.jsonl", "scores.parquet",
+    "capture.json", "alerts.jsonl", "stream.jsonl", "truth.jsonl", "timeline.jsonl", "entities.jsonl", "scores.parquet",
     "edges.parquet", "fields.parquet", "fields.json",
 )  # fmt: skip
 FOLDERS = ("figures", "graphs", "capture")
