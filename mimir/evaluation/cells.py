@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.evaluation.incidents import Outcome, outcome
+from mimir.evaluation.incidents import Outcome, belongs, outcome
 from mimir.evaluation.ranking import Ranking, auroc, average_precision, oracle_f1, partial_auroc
 from mimir.evaluation.truth import delivered_in
 from mimir.evaluation.windows import MAX_FPR, Windows, ranking_undefined
@@ -72,8 +72,7 @@ def _told(cell: Cell, alert: NDArray[np.bool_], explain: Explain) -> dict[int, M
     """Window start → its alert, for the first alert of each incident and EXPLAINED more, spread over the incident."""
     chosen: list[int] = []
     for leak in cell.leaks:
-        inside = (cell.start + cell.window_s > leak.start) & (cell.start < leak.end + cell.window_s)
-        raised = np.flatnonzero(alert & inside)
+        raised = np.flatnonzero(alert & belongs(leak, cell.start, cell.window_s))
         if len(raised):
             spread = np.linspace(0, len(raised) - 1, min(len(raised), EXPLAINED + 1))
             chosen += raised[spread.round().astype(np.int64)].tolist()
