@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import columns_of, total_bytes
-from mimir.detectors.levels import Array, Levels, largest, level_reasons
-from mimir.detectors.parameters import Parametrised, once_a_series
+from mimir.detectors.levels import Array, Levelled, Levels, largest, level_reasons
+from mimir.detectors.parameters import once_a_series
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window
 
 
-class Cusum(Parametrised):
+class Cusum(Levelled):
     """Score = max over edges and K ∈ `memory` of Σ_{last K windows} z / √K (`form=mosum`), z = (bytes − mean) / σ of training.
 
     `form=cusum` is Page's recursion S ← max(0, S + z − `slack`) instead. It is the optimal one for a change that stays, and
@@ -83,16 +83,6 @@ class Cusum(Parametrised):
             return f"{row[i]:.1f} σ over the last {long[i]} windows together"
 
         return level_reasons(self.name, window, columns_of(window.series).keys, row, mean, words)
-
-    def state(self) -> Mapping[str, Any]:
-        """Edges, mean and σ."""
-        self.require(self._levels is not None)
-        return self._levels.state() if self._levels else {}
-
-    def load_state(self, state: Mapping[str, Any]) -> Self:
-        """The reverse of `state`."""
-        self._levels = Levels.from_state(state)
-        return self
 
 
 def moving_sum(z: Array, length: int) -> Array:

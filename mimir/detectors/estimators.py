@@ -7,6 +7,7 @@ under their seed, so the scores are identical as long as the library is.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar, Protocol, Self
@@ -57,7 +58,7 @@ class Wrapped:
         return np.asarray(self.sign * getattr(self.model, self.decide)(x), dtype=np.float64)
 
 
-class Estimated(Parametrised):
+class Estimated(Parametrised, ABC):
     """A detector around an estimator: log(1 + bytes) of `Measures`, each standardised by mean and deviation in training.
 
     Deviations have a floor of 0.01. Contributions are the estimator's own where it has them, else the score shared
@@ -72,9 +73,9 @@ class Estimated(Parametrised):
         self._train = np.zeros((0, 0))
         self._model: Estimator | None = None
 
+    @abstractmethod
     def make(self) -> Estimator:
         """An unfitted estimator; MimirError where a parameter is impossible or a package is missing."""
-        raise NotImplementedError
 
     def check(self) -> None:
         """MimirError where the estimator cannot be made."""

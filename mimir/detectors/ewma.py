@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from mimir.detectors.base import Reason, Scores
 from mimir.detectors.columns import columns_of, total_bytes
-from mimir.detectors.levels import Array, Levels, floored, largest, level_reasons
-from mimir.detectors.parameters import Parametrised, once_a_series
+from mimir.detectors.levels import Array, Levelled, Levels, floored, largest, level_reasons
+from mimir.detectors.parameters import once_a_series
 from mimir.errors import MimirError
 from mimir.flows.edges import EdgeSeries, Window
 
 
-class Ewma(Parametrised):
+class Ewma(Levelled):
     """Score = max over edges of z = (x − m) / √v, then m ← (1 − λ) m + λ x̃ and v ← (1 − λ) v + λ (x̃ − m)².
 
     x are the IP bytes of an edge in a window, λ the `weight`; x̃ is x clipped to m ± `clip` √v (winsorised), so that a leak
@@ -82,13 +81,3 @@ class Ewma(Parametrised):
         z, before = (values[window.index] for values in self._run(self._levels, window.series)[:2])
         keys = columns_of(window.series).keys
         return level_reasons(self.name, window, keys, z, before, lambda i: f"{z[i]:.1f} σ above its moving average")
-
-    def state(self) -> Mapping[str, Any]:
-        """Edges, m and √v."""
-        self.require(self._levels is not None)
-        return self._levels.state() if self._levels else {}
-
-    def load_state(self, state: Mapping[str, Any]) -> Self:
-        """The reverse of `state`."""
-        self._levels = Levels.from_state(state)
-        return self

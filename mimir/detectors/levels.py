@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir.detectors.base import Reason
 from mimir.detectors.columns import Columns, columns_of, keys_from_json, keys_to_json, place, total_bytes
+from mimir.detectors.parameters import Parametrised
 from mimir.detectors.pods import present
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
 from mimir.units import format_bytes
@@ -64,6 +65,22 @@ class Levels:
 def largest(values: Array) -> Array:
     """(T,) largest of (T, C), at least 0."""
     return np.asarray(values.max(axis=1, initial=0.0))
+
+
+class Levelled(Parametrised):
+    """A control chart, whose whole state is the `Levels` it learned."""
+
+    _levels: Levels | None = None
+
+    def state(self) -> Mapping[str, Any]:
+        """Edges, level and deviation of each."""
+        self.require(self._levels is not None)
+        return self._levels.state() if self._levels else {}
+
+    def load_state(self, state: Mapping[str, Any]) -> Self:
+        """The reverse of `state`."""
+        self._levels = Levels.from_state(state)
+        return self
 
 
 def level_reasons(

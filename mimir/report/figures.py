@@ -7,7 +7,7 @@ here, so sizes below are pixels.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -258,8 +258,3 @@ def describe_timeline(run: RunFiles, window_s: int) -> str:
         f"Score of {block['test']['windows']} windows of {window_s} s over {hours}, "
         f"with the threshold, {leaks}, and the alerts"
     )
-
-
-def curve_names(charts: Sequence[str]) -> list[str]:
-    """The square charts among the names that `draw_charts` gave, in page order."""
-    return [name for name in ("roc", "precision_recall", "threshold") if name in charts]

@@ -57,7 +57,7 @@ class Loaded:
         return self._known[key]
 
 
-def results_of(world: World, name: str, loaded: Loaded, tests: Sequence[Recorded], cache: Path) -> Result:
+def results_of(world: World, name: str, loaded: Loaded, cache: Path) -> Result:
     """The table of one detector on one world, from the shared cache when nothing it depends on changed."""
     part = {
         "detector": world.detectors[name],

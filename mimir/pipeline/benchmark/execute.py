@@ -54,7 +54,7 @@ def _world(world: World, cache: Path) -> tuple[list[Path], list[str], dict[str, 
     made, failures = [], []
     for name in world.detectors:
         try:
-            made.append(results_of(world, name, loaded, tests, cache).folder / TABLE)
+            made.append(results_of(world, name, loaded, cache).folder / TABLE)
         except MimirError as error:
             failures.append(f"{name} on {world.name}: {error}")
     return made, failures, {"recording": recorded_s, "arithmetic": time.perf_counter() - began - recorded_s}

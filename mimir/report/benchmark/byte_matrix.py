@@ -44,7 +44,7 @@ def _page(table: pd.DataFrame, command: str, where: dict[str, object]) -> str:
 Commit {commit}. Bytes between the services of a real Sock Shop as its service mesh metered them every 5 s: {table["run"].nunique()} runs of six minutes, five thefts in
 each, of one size a run, through front-end → user → user-db. The table comes from the research prototype that Mimir grew from (Apache-2.0) and is not part of this
 repository. Edges to databases are left out, the meter counts them wrongly. There are bytes only: no packets, no connections, no requests; where a detector needs
-requests it gets request bytes over 300. A theft here is one more request through the application's own API, so request bytes rise with it.
+requests it gets request bytes over 300. A detector of several families is calibrated as one here, not family by family as in a run. A theft here is one more request through the application's own API, so request bytes rise with it.
 
 Leave one run out: fitted and calibrated on the benign samples of the seven other runs (each calibration score by a fit that did not see its run), judged on
 the eighth. {int(table.groupby("detector").size().max())} samples are judged, {int(table[table["stolen"]].groupby("detector").size().max())} of them with a theft (7 % of a run: F1 depends on it).
