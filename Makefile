@@ -53,8 +53,8 @@ docs: setup ## regenerate docs/reference from the schemas and docstrings
 	$(BIN)/python scripts/generate_reference.py
 
 lock: ## pin every package with its hashes (needs uv)
-	uv pip compile --universal --generate-hashes --no-header --quiet pyproject.toml -o requirements.lock
-	uv pip compile --universal --generate-hashes --no-header --quiet --extra dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --universal --generate-hashes --no-header --quiet --extra netns pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --quiet --extra netns --extra dev pyproject.toml -o requirements-dev.lock
 
 clean-runs: ## delete run directories, shared recordings and the tracking database
 	rm -rf runs mlruns/mlflow.db mlruns/artifacts

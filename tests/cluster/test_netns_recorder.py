@@ -26,15 +26,16 @@ OTHER = ip(17, struct.pack("!HHHH", 40_000, 123, 8 + 30, 0) + b"q" * 30)
 
 
 @pytest.mark.parametrize(
-    ("packet", "keep_dns", "kept"),
-    [(TCP, True, 52), (TCP, False, 52), (DNS, True, 58), (DNS, False, 28), (OTHER, True, 28), (ip(6, b"x" * 40, 5), True, 20)],
+    ("packet", "payload", "kept"),
+    [(TCP, "dns", 52), (TCP, "none", 52), (TCP, "all", 58), (DNS, "dns", 58), (DNS, "none", 28), (OTHER, "dns", 28),
+     (ip(6, b"x" * 40, 5), "dns", 20)],
 )  # fmt: skip
-def test_only_headers_and_wanted_dns_messages_are_kept(packet: bytes, keep_dns: bool, kept: int) -> None:
-    assert kept_bytes(packet, keep_dns) == kept
+def test_only_headers_and_wanted_payload_are_kept(packet: bytes, payload: str, kept: int) -> None:
+    assert kept_bytes(packet, payload) == kept
 
 
 def test_payload_never_reaches_the_file() -> None:
-    record = record_of(Captured(1, len(TCP), TCP, 3, 1, 4, bytes(8)), 320, keep_dns=True)
+    record = record_of(Captured(1, len(TCP), TCP, 3, 1, 4, bytes(8)), 320, payload="dns")
     assert b"secret" not in record
     assert struct.unpack_from("<IIII", record) == (0, 1, 20 + 52, 20 + len(TCP))
 
@@ -51,7 +52,7 @@ class FakeRing:
 def test_the_file_is_read_back_as_what_was_seen(tmp_path: Path) -> None:
     seen = [Captured(5 * 10**9 + k, len(p), p, 3 + k, 1, 4, bytes(8)) for k, p in enumerate((TCP, DNS, OTHER))]
     out = io.BytesIO()
-    recorder = Recorder(out, 320, keep_dns=True)
+    recorder = Recorder(out, 320, payload="dns")
     assert recorder.drain(FakeRing(seen), 0) == 3  # type: ignore[arg-type]
     counts = recorder.counts()
     path = tmp_path / "a.pcap"

@@ -101,8 +101,8 @@ def test_locust_drives_http_only() -> None:
     coded = replace(changed.app, services={**changed.app.services, "front-end": replace(entry, protocol="https")})
     assert "cluster.load_driver" not in {p.where for p in NetnsCluster(changed).problems()}
     assert "cluster.load_driver" in {p.where for p in NetnsCluster(replace(changed, app=coded)).problems()}
-    assert "Locust" in {r.name for r in NetnsCluster(changed).requirements()}
-    assert "Locust" not in {r.name for r in NetnsCluster(shop()).requirements()}
+    assert "the package locust" in {r.name for r in NetnsCluster(changed).requirements()}
+    assert "the package locust" not in {r.name for r in NetnsCluster(shop()).requirements()}
 
 
 def test_what_this_cluster_cannot_do_is_said_before_anything_is_created() -> None:

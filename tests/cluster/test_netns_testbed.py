@@ -155,7 +155,7 @@ while data := line.recv(65536):
     back += len(data)
 line.close()
 with open(sys.argv.pop(), "wb") as out:
-    recorder = Recorder(out, 320, False)
+    recorder = Recorder(out, 320, "none")
     while recorder.drain(ring, 300):
         pass
     counts = recorder.counts()

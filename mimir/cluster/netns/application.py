@@ -17,11 +17,11 @@ import numpy as np
 from mimir.apps.calls import CallTrees, compile_calls
 from mimir.cluster.netns.hosts import Host, Hosts, PodHost
 from mimir.cluster.netns.layout import Layout
-from mimir.cluster.netns.lines import Line, Lines, Streams
+from mimir.cluster.netns.lines import Line, Lines, Speak, Streams, speak_plainly
 from mimir.cluster.netns.replicas import Replicas
 from mimir.cluster.netns.serving import Agent, serve_connection
 from mimir.cluster.netns.tasks import BROKEN, Tasks
-from mimir.cluster.netns.wire import PUSHED_ACK, Asked, reply_bytes, request_bytes
+from mimir.cluster.netns.wire import PUSHED_ACK, Asked, Call, reply_bytes, request_bytes
 from mimir.spec.app import OUTSIDE, EdgeSpec
 
 _S = 1e-9
@@ -75,31 +75,37 @@ class Application:
         lines = self.lines(host, edge)
         if endpoint.pushed and service.protocol != "http":
             return await self._pushed(lines, target, size)
-        message = request_bytes(
-            service.protocol, endpoint.action, self._host(target), target, size, close=lines.per_request
-        )
+        call = Call(service.protocol, endpoint.action, self._host(target), target, size, close=lines.per_request)
         if request is not None and self.app.edges[edge].connection == "caller":
             async with request.lock:
                 if edge not in request.lines:
                     request.lines[edge] = await request.stack.enter_async_context(lines.caller())
-            return await request.lines[edge].ask(message, service.protocol)
+            return await request.lines[edge].ask(call)
         try:
             async with lines.use() as line:
                 fresh = line.exchanges == 0
-                return await line.ask(message, service.protocol)
+                return await line.ask(call)
         except BROKEN:
             if fresh:
                 raise
         async with lines.use() as line:  # the server had closed a kept connection
-            return await line.ask(message, service.protocol)
+            return await line.ask(call)
 
     def lines(self, host: PodHost, edge: int) -> Lines:
         """Connections of a pod along an edge."""
         key = host.pod.name, edge
         if key not in self._lines:
             spec = self.app.edges[edge]
-            self._lines[key] = Lines(spec, partial(self.reach, host, spec.server))
+            self._lines[key] = Lines(spec, partial(self.reach, host, spec.server), self.speak(spec.server))
         return self._lines[key]
+
+    def speak(self, service: str) -> Speak:
+        """What clients of a service speak on a new connection."""
+        if self.app.services[service].protocol == "grpc":
+            from mimir.cluster.netns.http2_client import speak_grpc  # needs h2
+
+            return speak_grpc
+        return speak_plainly
 
     async def reach(self, host: PodHost, service: str) -> Streams:
         """A new connection of a pod to a service, its name looked up. OSError when there is none."""
@@ -136,20 +142,18 @@ class Application:
         self._accepted[peer] = writer
         agent = self.agents.get(host.pod.name) if host else None
         try:
-            await serve_connection(reader, writer, protocol, partial(self._answer, host, protocol), agent)
+            await serve_connection(reader, writer, protocol, partial(self._answer, host), agent)
         except BROKEN:
             pass
         finally:
             self._accepted.pop(peer, None)
             writer.close()
 
-    async def _answer(self, host: PodHost | None, protocol: str, asked: Asked) -> bytes | None:
-        if asked.endpoint == PUSHED_ACK:
-            return None
+    async def _answer(self, host: PodHost | None, asked: Asked) -> int:
+        """Do what is asked; size of the reply."""
         if asked.wanted or not 0 <= asked.endpoint < len(self._endpoints):
-            return reply_bytes(protocol, asked.wanted, close=asked.close)
-        size = await self._work(host, asked.endpoint, asked.size)
-        return reply_bytes(protocol, size, close=asked.close)
+            return asked.wanted
+        return await self._work(host, asked.endpoint, asked.size)
 
     async def _work(self, host: PodHost | None, number: int, asked: int) -> int:
         """Do what an endpoint does; size of its reply."""

@@ -12,9 +12,9 @@ import numpy as np
 from mimir.cluster.netns.application import Application
 from mimir.cluster.netns.hosts import PodHost
 from mimir.cluster.netns.layout import KUBE_DNS
-from mimir.cluster.netns.lines import Lines
+from mimir.cluster.netns.lines import Lines, speak_plainly
 from mimir.cluster.netns.tasks import BROKEN
-from mimir.cluster.netns.wire import BACKGROUND, read_reply, request_bytes
+from mimir.cluster.netns.wire import BACKGROUND, Call
 from mimir.spec.app import BackgroundSpec, EdgeSpec, LookupSpec, ProbeSpec, ScrapeSpec
 
 HEALTH_PORT = 8080  #: of kube-dns
@@ -66,24 +66,23 @@ class Around:
         if spec is None:
             return
 
+        speak = self._it.speak(host.pod.service) if host.pod.service in self._it.app.services else speak_plainly
+
         async def probe() -> None:
-            reader, writer = await self._it.hosts.node.connect(host.pod.ip, port)
+            streams = await self._it.hosts.node.connect(host.pod.ip, port)
             try:
                 if spec.request_bytes and spec.response_bytes:
-                    writer.write(
-                        self._message(
-                            protocol, "GET /health", host.pod.ip, (spec.request_bytes, spec.response_bytes), close=True
-                        )
-                    )
-                    await read_reply(reader, protocol)
+                    line = await speak(streams)
+                    sizes = spec.request_bytes, spec.response_bytes
+                    await line.ask(self._call(protocol, "GET /health", host.pod.ip, sizes, close=True))
             finally:
-                writer.close()
+                streams[1].close()
 
         self._timer(spec.every_s, probe, f"probe of {host.pod.service}")
 
     def _background(self, host: PodHost, spec: BackgroundSpec) -> Callable[[], Awaitable[None]]:
         edge = EdgeSpec(client=spec.client, server=spec.server, connection="shared", keep=1, idle_s=0)
-        lines = Lines(edge, partial(self._it.reach, host, spec.server))
+        lines = Lines(edge, partial(self._it.reach, host, spec.server), self._it.speak(spec.server))
         protocol = self._it.app.services[spec.server].protocol
         return partial(self._exchange, lines, protocol, "GET /", spec.server, (spec.request, spec.response))
 
@@ -102,11 +101,11 @@ class Around:
     ) -> None:
         request, response = (self._it.draw((math.log(median), sigma)) for median, sigma in pairs)
         async with lines.use() as line:
-            await line.ask(self._message(protocol, action, host, (request, response)), protocol)
+            await line.ask(self._call(protocol, action, host, (request, response)))
 
     @staticmethod
-    def _message(protocol: str, action: str, host: str, sizes: tuple[int, int], *, close: bool = False) -> bytes:
-        return request_bytes(protocol, action, host, BACKGROUND, sizes[0], wanted=sizes[1], close=close)
+    def _call(protocol: str, action: str, host: str, sizes: tuple[int, int], *, close: bool = False) -> Call:
+        return Call(protocol, action, host, BACKGROUND, sizes[0], sizes[1], close)
 
     async def _lookups(self, host: PodHost, spec: LookupSpec) -> None:
         while True:

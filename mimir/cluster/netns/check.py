@@ -74,8 +74,6 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
               "dns.answer": bool(leak.dns and leak.dns.answer != "short")}  # fmt: skip
     for key in (key for key, differs in unlike.items() if differs):
         yield Problem(f"exfiltration.{key}", "is acted out on cluster=simulated only", next=instead)
-    if spec.capture.payload == "all":
-        yield Problem("capture.payload", "is all, which cluster=netns does not keep", "none, dns", instead)
     if spec.cluster.name == "netns" and spec.exfiltration.channel != "none":
         external = [
             n for n in spec.exfiltration.path if n in spec.app.services and spec.app.services[n].kind == "external"

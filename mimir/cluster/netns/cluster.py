@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from mimir.cluster.base import NothingStanding, Progress, Recording, RecordingOr
 from mimir.cluster.check import workload_problems
 from mimir.cluster.netns.check import check_netns
 from mimir.cluster.netns.layout import Layout
-from mimir.cluster.netns.requirements import child_environment, requirements
+from mimir.cluster.netns.requirements import child_environment, package, requirements
 from mimir.errors import MimirError, Problem
 from mimir.load.summary import load_plan
 from mimir.spec import Spec
@@ -39,11 +38,12 @@ class NetnsCluster(NothingStanding):
         return [*workload_problems(self._spec), *check_netns(self._cluster, self._spec)]
 
     def requirements(self) -> list[Requirement]:
-        """Linux, user namespaces, ip, nft; Locust where it is to drive the load."""
+        """Linux, user namespaces, ip, nft; packages that the services' protocols or the load driver need."""
         found = requirements()
+        if any(service.protocol == "grpc" for service in self._spec.app.services.values()):
+            found.append(package("h2", "netns"))
         if self._cluster.load_driver == "locust":
-            there = importlib.util.find_spec("locust") is not None
-            found.append(Requirement("Locust", there, "install it: pip install 'mimir[locust]'"))
+            found.append(package("locust", "locust"))
         return found
 
     def plan(self, spec: Spec) -> dict[str, Any]:

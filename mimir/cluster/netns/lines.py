@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from mimir.cluster.netns.wire import read_reply
+from mimir.cluster.netns.wire import Call, read_reply
 from mimir.spec.app import EdgeSpec
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -36,11 +36,11 @@ class Line:
         name = self.writer.get_extra_info("sockname")
         return str(name[0]), int(name[1])
 
-    async def ask(self, message: bytes, protocol: str) -> int:
+    async def ask(self, call: Call) -> int:
         """Send a request; bytes of the reply. Raises what a broken connection raises."""
         async with self.lock:
-            self.writer.write(message)
-            size = await read_reply(self.reader, protocol)
+            self.writer.write(call.encoded())
+            size = await read_reply(self.reader, call.protocol)
             self.used_s, self.exchanges = time.monotonic(), self.exchanges + 1
             return size
 
@@ -49,11 +49,19 @@ class Line:
         self.writer.close()
 
 
+Speak = Callable[[Streams], Awaitable[Line]]  #: what is spoken on a new connection
+
+
+async def speak_plainly(streams: Streams) -> Line:
+    """HTTP/1.1 and frames."""
+    return Line(*streams)
+
+
 class Lines:
     """Connections of one client pod (or session) along one edge."""
 
-    def __init__(self, edge: EdgeSpec, connect: Connect):
-        self._edge, self._connect = edge, connect
+    def __init__(self, edge: EdgeSpec, connect: Connect, speak: Speak = speak_plainly):
+        self._edge, self._connect, self._speak = edge, connect, speak
         self._idle: list[Line] = []
         self._shared: Line | None = None
         self._opening = asyncio.Lock()
@@ -101,7 +109,7 @@ class Lines:
         self._idle, self._shared = [], None
 
     async def _new(self) -> Line:
-        return Line(*await self._connect())
+        return await self._speak(await self._connect())
 
     async def _the_one(self) -> Line:
         async with self._opening:

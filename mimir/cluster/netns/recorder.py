@@ -1,6 +1,7 @@
 """The recorder: a process in the node's namespace that writes what passes into a pcap file of link type LINUX_SLL2.
 
-It keeps headers as they were; of payload it keeps nothing, or with `dns` the DNS messages over UDP (capture.payload).
+It keeps headers as they were; of payload it keeps nothing, with `dns` the DNS messages over UDP, with `all` whatever fits into
+SNAPLEN (capture.payload).
 Run as `python -m mimir.cluster.netns.recorder FILE SNAPLEN PAYLOAD RING_MB PARENT`; it prints `ready`, every second how many
 packets it has, and when its standard input closes its counts as one line of JSON.
 """
@@ -28,9 +29,9 @@ _NS = 1_000_000_000
 _FLUSH_BYTES = 1 << 20
 
 
-def kept_bytes(data: bytes, keep_dns: bool) -> int:
-    """How much of an IPv4 packet is kept: its headers, and a DNS message over UDP where wanted."""
-    if len(data) < 20:
+def kept_bytes(data: bytes, payload: str) -> int:
+    """How much of an IPv4 packet is kept: its headers, and of its payload what is wanted."""
+    if len(data) < 20 or payload == "all":
         return len(data)
     head = (data[0] & 0x0F) * 4
     if (data[6] & 0x1F) or data[7]:  # a fragment after the first holds no transport header
@@ -38,14 +39,14 @@ def kept_bytes(data: bytes, keep_dns: bool) -> int:
     if data[9] == _TCP:
         return head + (data[head + 12] >> 4) * 4 if len(data) > head + 12 else len(data)
     if data[9] == _UDP:
-        dns = keep_dns and len(data) >= head + 4 and _DNS_PORT in struct.unpack_from("!HH", data, head)
+        dns = payload == "dns" and len(data) >= head + 4 and _DNS_PORT in struct.unpack_from("!HH", data, head)
         return len(data) if dns else head + 8
     return head + 8
 
 
-def record_of(packet: Captured, snaplen: int, keep_dns: bool) -> bytes:
+def record_of(packet: Captured, snaplen: int, payload: str) -> bytes:
     """The pcap record of a packet."""
-    keep = min(kept_bytes(packet.data, keep_dns), len(packet.data), snaplen - SLL2_BYTES)
+    keep = min(kept_bytes(packet.data, payload), len(packet.data), snaplen - SLL2_BYTES)
     head = _RECORD.pack(
         packet.ts_ns // _NS, packet.ts_ns % _NS, SLL2_BYTES + keep, SLL2_BYTES + packet.length
     ) + _SLL2.pack(0x0800, 0, packet.ifindex, packet.hatype, packet.pkttype, 6, packet.address)
@@ -55,8 +56,8 @@ def record_of(packet: Captured, snaplen: int, keep_dns: bool) -> bytes:
 class Recorder:
     """Writes packets of a ring; `counts` says how many, from when to when, and what was lost."""
 
-    def __init__(self, out: BinaryIO, snaplen: int, keep_dns: bool):
-        self._out, self._snaplen, self._keep_dns = out, snaplen, keep_dns
+    def __init__(self, out: BinaryIO, snaplen: int, payload: str):
+        self._out, self._snaplen, self._payload = out, snaplen, payload
         self._hash, self._buffer = hashlib.sha256(), bytearray()
         self.packets = self.bytes = self.dropped = 0
         self.first_ns = self.last_ns = 0
@@ -66,7 +67,7 @@ class Recorder:
         """Write one block; how many packets it held."""
         count = 0
         for packet in ring.take(wait_ms):
-            self._put(record_of(packet, self._snaplen, self._keep_dns))
+            self._put(record_of(packet, self._snaplen, self._payload))
             self.first_ns = self.first_ns or packet.ts_ns
             self.last_ns = max(self.last_ns, packet.ts_ns)
             count += 1
@@ -101,7 +102,7 @@ def main(arguments: list[str]) -> int:
     ring = Ring(int(snaplen), int(ring_mb) << 20)
     print("ready", flush=True)
     with atomic(Path(path)) as temporary, temporary.open("wb", buffering=0) as out:
-        recorder = Recorder(out, int(snaplen), payload == "dns")
+        recorder = Recorder(out, int(snaplen), payload)
         told_s = time.monotonic()
         while not select.select([sys.stdin], [], [], 0)[0]:
             recorder.drain(ring, 100)

@@ -184,8 +184,8 @@ class Station:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Connections to the collector."""
 
-        async def nothing(asked: Asked) -> bytes:
-            return missing()
+        async def nothing(asked: Asked) -> int:
+            return len(missing())
 
         try:
             await serve_connection(reader, writer, "http", nothing, self)

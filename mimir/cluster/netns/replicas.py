@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mimir.cluster.netns.hosts import PodHost
 from mimir.cluster.netns.lines import Lines
 from mimir.cluster.netns.tasks import BROKEN
-from mimir.cluster.netns.wire import BACKGROUND, request_bytes
+from mimir.cluster.netns.wire import BACKGROUND, Call
 from mimir.spec.app import EdgeSpec, ReplicationSpec
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Replicas:
             edge = EdgeSpec(client=spec.service, server=spec.service, connection="shared", keep=1, idle_s=0)
             self._lines[key] = Lines(edge, partial(host.connect, other.pod.ip, spec.port))
         async with self._lines[key].use() as line:
-            await line.ask(request_bytes(PROTOCOL, "", "", BACKGROUND, size, wanted=wanted), PROTOCOL)
+            await line.ask(Call(PROTOCOL, "", "", BACKGROUND, size, wanted))
 
     async def _beats(self, spec: ReplicationSpec, host: PodHost, other: PodHost) -> None:
         while True:

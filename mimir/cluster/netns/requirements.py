@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from mimir.cluster.base import Requirement
@@ -32,6 +33,11 @@ _RULES = """table ip try {
 def tool(name: str) -> str | None:
     """Path of a program, also where system programs live outside an ordinary user's PATH."""
     return shutil.which(name, path=_SEARCH)
+
+
+def package(name: str, extra: str) -> Requirement:
+    """A Python package of one of Mimir's extras; asked for without importing it."""
+    return Requirement(f"the package {name}", find_spec(name) is not None, f"install it: pip install 'mimir[{extra}]'")
 
 
 def requirements() -> list[Requirement]:

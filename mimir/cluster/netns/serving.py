@@ -1,4 +1,4 @@
-"""One accepted connection: calls of the application, or an agent of the leak that shares the service's port."""
+"""One accepted connection: calls of the application in its protocol, or an agent of the leak that shares the port."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from mimir.cluster.netns.wire import Asked, read_asked
+from mimir.cluster.netns.wire import PUSHED_ACK, Asked, read_asked, reply_bytes
 from mimir.exfiltration.channels.raw_tcp import MAGIC
 
-Answer = Callable[[Asked], Awaitable[bytes | None]]
+Answer = Callable[[Asked], Awaitable[int]]  #: does what is asked; size of the reply
 AGENT_PATH = "/health/detail"
+PREFACE = b"PRI "  #: how an HTTP/2 connection begins
 _METHODS = (b"GET ", b"POST")
 
 
@@ -36,14 +37,17 @@ async def serve_connection(
             if agent:
                 await agent.raw(reader, writer, first)
             return
+        if first == PREFACE and protocol == "grpc":
+            from mimir.cluster.netns.http2_server import serve_http2  # needs h2
+
+            await serve_http2(reader, writer, first, answer)
+            return
         spoken = "http" if first in _METHODS else protocol
         asked = await read_asked(reader, spoken, first)
         if asked.path == AGENT_PATH:
             writer.write(await agent.http(first.strip().decode(), asked.body) if agent else missing())
-        else:
-            reply = await answer(asked)
-            if reply is not None:
-                writer.write(reply)
+        elif asked.endpoint != PUSHED_ACK:
+            writer.write(reply_bytes(protocol, await answer(asked), close=asked.close))
         if asked.close:
             await writer.drain()
             return

@@ -14,7 +14,7 @@ import numpy as np
 from mimir.cluster.netns.application import Application, usual_response_s
 from mimir.cluster.netns.lines import Lines
 from mimir.cluster.netns.tasks import BROKEN
-from mimir.cluster.netns.wire import request_bytes
+from mimir.cluster.netns.wire import Call
 from mimir.load.population import users_of
 from mimir.spec.load import LoadSpec
 from mimir.units import NS_PER_S
@@ -85,8 +85,6 @@ class Users:
             self._sessions[user] = self._it.entry(self._it.hosts.client(user), self._edge)
         lines, entry = self._sessions[user], app.services[app.users.entry]
         action = list(entry.endpoints.values())[self._targets.index(target)].action
-        message = request_bytes(
-            entry.protocol, action, app.name, target, self._it.draw(trees.request[target]), close=lines.per_request
-        )
+        size = self._it.draw(trees.request[target])
         async with lines.use() as line:
-            await line.ask(message, entry.protocol)
+            await line.ask(Call(entry.protocol, action, app.name, target, size, close=lines.per_request))

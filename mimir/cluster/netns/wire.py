@@ -1,9 +1,9 @@
 """Messages between services, at the sizes the application model draws.
 
-`http` services speak HTTP/1.1 with keep-alive. Everything else speaks one framing of request and response, whatever the
-protocol's name: big-endian total length (u32), in a request also the endpoint (u16) and the response length wanted
-(u16, 0: the server draws it), then filler. In particular gRPC services do not speak HTTP/2 here, and databases not their
-own protocol: sizes, order and connections are those of the model, contents are not.
+`http` services speak HTTP/1.1 with keep-alive, `grpc` services HTTP/2 (`http2.py`), real stores their own protocol (`stores`).
+Everything else speaks one framing of request and response, whatever the protocol's name: big-endian total length (u32),
+in a request also the endpoint (u16) and the response length wanted (u16, 0: the server draws it), then filler: sizes, order
+and connections are those of the model, contents are not.
 """
 
 from __future__ import annotations
@@ -32,6 +32,25 @@ class Asked:
     size: int
     body: bytes = b""
     path: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request to be sent: `size` bytes above TCP to an endpoint; `wanted` bytes back, 0 where the server draws them."""
+
+    protocol: str
+    action: str
+    host: str
+    endpoint: int
+    size: int
+    wanted: int = 0
+    close: bool = False
+
+    def encoded(self) -> bytes:
+        """As HTTP/1.1 or as a frame."""
+        return request_bytes(
+            self.protocol, self.action, self.host, self.endpoint, self.size, wanted=self.wanted, close=self.close
+        )
 
 
 def filler(count: int) -> bytes:
