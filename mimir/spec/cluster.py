@@ -141,6 +141,7 @@ class NetnsSpec:
     ring_mb: int
     load_driver: Literal["builtin", "locust"]
     locust_start_s: int
+    real_stores: Literal["auto"] | bool
     limits: NetnsLimitsSpec
 
 

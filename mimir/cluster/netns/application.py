@@ -18,6 +18,8 @@ from mimir.apps.calls import CallTrees, compile_calls
 from mimir.cluster.netns.hosts import Host, Hosts, PodHost
 from mimir.cluster.netns.layout import Layout
 from mimir.cluster.netns.lines import Line, Lines, Speak, Streams, speak_plainly
+from mimir.cluster.netns.real.base import Programs
+from mimir.cluster.netns.real.doors import AGENT_PORT
 from mimir.cluster.netns.replicas import Replicas
 from mimir.cluster.netns.serving import Agent, serve_connection
 from mimir.cluster.netns.tasks import BROKEN, Tasks
@@ -40,8 +42,11 @@ class Request:
 class Application:
     """All services of one testbed. `serve()` opens them; `call()` is a call of a pod, as the model's edges say."""
 
-    def __init__(self, layout: Layout, hosts: Hosts, random: np.random.Generator, tasks: Tasks):
-        self.layout, self.hosts, self.tasks = layout, hosts, tasks
+    def __init__(
+        self, layout: Layout, hosts: Hosts, random: np.random.Generator, tasks: Tasks, programs: Programs | None = None
+    ):
+        self.layout, self.hosts, self.tasks, self.programs = layout, hosts, tasks, programs
+        self.real = programs.services if programs else frozenset[str]()  #: services that real programs stand for
         self.app, self.trees = layout.app, compile_calls(layout.app)
         self._random = random
         self._services = list(self.app.services.values())
@@ -62,7 +67,8 @@ class Application:
                 await self.hosts.outside.listen(serve, spec.port, self.layout.service_ip[name])
                 continue
             for host in self.hosts.of(name):
-                await host.listen(partial(self._serve, host, spec.protocol), spec.target_port)
+                port = AGENT_PORT if name in self.real else spec.target_port
+                await host.listen(partial(self._serve, host, spec.protocol), port)
                 for scrape in self.app.scrapes:
                     if scrape.server == name and scrape.port != spec.target_port:
                         await host.listen(partial(self._serve, host, "http"), scrape.port)
@@ -107,12 +113,12 @@ class Application:
             return speak_grpc
         return speak_plainly
 
-    async def reach(self, host: PodHost, service: str) -> Streams:
-        """A new connection of a pod to a service, its name looked up. OSError when there is none."""
+    async def reach(self, host: PodHost, service: str, *, agent: bool = False) -> Streams:
+        """A new connection of a pod to a service (`agent`: to the agent behind its port), its name looked up. OSError when there is none."""
         address = await host.stub.address(self.layout.host(service))
         if address is None:
             raise ConnectionError(f"{host.pod.name}: no such host {self.layout.host(service)}")
-        return await host.connect(address, self.app.services[service].port)
+        return await host.connect(address, self.app.services[service].port, agent=agent)
 
     def entry(self, host: Host, edge: EdgeSpec | None) -> Lines:
         """Connections of a user to the service that users ask."""

@@ -78,7 +78,9 @@ class Around:
             finally:
                 streams[1].close()
 
-        self._timer(spec.every_s, probe, f"probe of {host.pod.service}")
+        programs, real = self._it.programs, host.pod.service in self._it.real
+        ask = partial(programs.probe, host) if programs and real else probe
+        self._timer(spec.every_s, ask, f"probe of {host.pod.service}")
 
     def _background(self, host: PodHost, spec: BackgroundSpec) -> Callable[[], Awaitable[None]]:
         edge = EdgeSpec(client=spec.client, server=spec.server, connection="shared", keep=1, idle_s=0)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mimir.cluster.addresses import address_problems
 from mimir.cluster.netns.locust_users import unfit
+from mimir.cluster.netns.real.base import real_programs
 from mimir.errors import Problem
 from mimir.exfiltration.baseline import needs_baseline
 from mimir.spec import Spec
@@ -60,7 +61,11 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
         yield Problem(
             "load.triggers", "are not possible on cluster=netns, whose pods neither come nor go", "[]", instead
         )
-    if spec.cluster.name == "netns" and spec.cluster.load_driver == "locust" and (why := unfit(spec.app)):
+    if (
+        spec.cluster.name == "netns"
+        and spec.cluster.load_driver == "locust"
+        and (why := unfit(spec.app, real=real_programs(spec) is not None))
+    ):
         yield Problem("cluster.load_driver", why, "builtin", "leave it out or choose another application")
     if needs_baseline(spec.exfiltration):
         got = "measured by the fit recording (adaptive, rate_share_of_edge) is not possible on cluster=netns"

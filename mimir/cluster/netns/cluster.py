@@ -14,6 +14,7 @@ from mimir.cluster.base import NothingStanding, Progress, Recording, RecordingOr
 from mimir.cluster.check import workload_problems
 from mimir.cluster.netns.check import check_netns
 from mimir.cluster.netns.layout import Layout
+from mimir.cluster.netns.real.base import real_requirement
 from mimir.cluster.netns.requirements import child_environment, package, requirements
 from mimir.errors import MimirError, Problem
 from mimir.load.summary import load_plan
@@ -44,7 +45,8 @@ class NetnsCluster(NothingStanding):
             found.append(package("h2", "netns"))
         if self._cluster.load_driver == "locust":
             found.append(package("locust", "locust"))
-        return found
+        real = real_requirement(self._spec)
+        return [*found, *([real] if real else [])]
 
     def plan(self, spec: Spec) -> dict[str, Any]:
         """Pods, addresses, edges and expected load, as JSON values."""

@@ -12,6 +12,7 @@ from mimir.cluster.netns.dns import Stub
 from mimir.cluster.netns.kernel import Namespace
 from mimir.cluster.netns.layout import DNS_PORT, KUBE_DNS, Layout, Pod
 from mimir.cluster.netns.network import Network
+from mimir.cluster.netns.real.doors import bind_as_agent
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
@@ -41,12 +42,16 @@ class Host:
         """Serve TCP connections."""
         return await asyncio.start_server(serve, sock=self.bound(socket.SOCK_STREAM, port, address))
 
-    async def connect(self, address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A TCP connection. OSError when it is refused."""
+    async def connect(
+        self, address: str, port: int, *, agent: bool = False
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A TCP connection; `agent`: one that doors know. OSError when it is refused."""
         made = self._socket(socket.SOCK_STREAM)
         try:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._source:
+            if agent:
+                bind_as_agent(made, self._source)
+            elif self._source:
                 made.bind((self._source, 0))
             await asyncio.get_running_loop().sock_connect(made, (address, port))
             return await asyncio.open_connection(sock=made)

@@ -18,6 +18,7 @@ import numpy as np
 
 from mimir.cluster.netns.kernel import Namespace, die_with_parent
 from mimir.cluster.netns.layout import Layout
+from mimir.cluster.netns.real.base import real_programs
 from mimir.errors import MimirError
 from mimir.load.locust.command import locust_command, locust_environment
 from mimir.load.locust.plan import locust_plan
@@ -53,6 +54,7 @@ class LocustUsers:
         self._spec, self._layout, self._outside, self._out = spec, layout, outside, folder
         self._recording, self._start_ns, self._from_ns, self._seed = begin
         self.start_s = self._start_ns / NS_PER_S
+        self._real = real_programs(spec) is not None
         self._late_s = spec.cluster.limits.late_s
         self.due = self.done = self.failed = self.late = 0
         self.latencies_s: list[float] = []
@@ -63,7 +65,7 @@ class LocustUsers:
         """Start Locust and wait until it ends, shortly after `end_ns`. MimirError when it says that the load is no good."""
         duration_s = max(1, round((end_ns - self._start_ns) / NS_PER_S))
         self.population = Marks(self._spec.load.of(self._recording), duration_s)
-        plan = locust_plan(self._spec, self._recording, self._seed, duration_s, synthetic=True)
+        plan = locust_plan(self._spec, self._recording, self._seed, duration_s, synthetic=not self._real)
         self._out.mkdir(parents=True, exist_ok=True)
         (self._out / "plan.json").write_text(json.dumps(plan) + "\n", encoding="utf-8")
         command = locust_command(self._out / "plan.json", self._host(), self._out, 1.0, self._sources())
@@ -112,7 +114,8 @@ class LocustUsers:
         name = self._spec.app.users.entry
         service = self._spec.app.services[name]
         address = self._layout.cluster.addresses.node if service.node_port else self._layout.service_ip[name]
-        return f"http://{address}:{service.node_port or service.port}"
+        scheme = "https" if service.protocol == "https" and self._real else "http"
+        return f"{scheme}://{address}:{service.node_port or service.port}"
 
     def _sources(self) -> tuple[str, int]:
         """First address of users, and how many there are."""
@@ -129,9 +132,9 @@ def locust_seed(seed: np.random.SeedSequence) -> int:
     return int(seed.generate_state(1, np.uint64)[0])
 
 
-def unfit(app: AppSpec) -> str:
-    """Why Locust cannot drive this application's generic services; empty when it can."""
+def unfit(app: AppSpec, *, real: bool) -> str:
+    """Why Locust cannot drive this application's generic services (or `real` programs); empty when it can."""
     entry = app.services.get(app.users.entry)
-    if entry is None or entry.protocol == "http":
+    if entry is None or entry.protocol == "http" or (entry.protocol == "https" and real):
         return ""
     return f"cannot be locust: {app.users.entry} speaks {entry.protocol} here, and Locust HTTP only"

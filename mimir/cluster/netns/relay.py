@@ -145,13 +145,13 @@ class Relay:
         if server.service == OUTSIDE:
             port = self._spec.port or COLLECTOR_PORT
             return await client.pod.connect(self._it.layout.cluster.addresses.sink, port)
-        return await self._it.reach(client.pod, server.service)
+        return await self._it.reach(client.pod, server.service, agent=server.service in self._it.real)
 
     async def _from_outside(self, service: str) -> Streams:
         host: Host = self._it.hosts.attacker
         spec, layout = self._it.app.services[service], self._it.layout
         address = layout.cluster.addresses.node if spec.node_port else layout.service_ip[service]
-        return await host.connect(address, spec.node_port or spec.port)
+        return await host.connect(address, spec.node_port or spec.port, agent=service in self._it.real)
 
     async def _exchange(self, streams: Streams, number: int, sequence: int, data: bytes) -> bytes:
         """Push `data` or, when it is empty, pull the next message. NothingHereError from a pod without any."""

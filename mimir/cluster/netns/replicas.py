@@ -25,13 +25,12 @@ class Replicas:
     def __init__(self, application: Application):
         self._it = application
         self._lines: dict[tuple[str, str, int], Lines] = {}
-        self._of = {
-            f"{spec.service}:{endpoint}": spec for spec in application.app.replication for endpoint in spec.endpoints
-        }
+        self._specs = [spec for spec in application.app.replication if spec.service not in application.real]
+        self._of = {f"{spec.service}:{endpoint}": spec for spec in self._specs for endpoint in spec.endpoints}
 
     async def serve(self) -> None:
         """Open the replication ports and start the beats."""
-        for spec in self._it.app.replication:
+        for spec in self._specs:
             hosts = self._it.hosts.of(spec.service)
             for host in hosts:
                 await host.listen(partial(self._it._serve, host, PROTOCOL), spec.port)

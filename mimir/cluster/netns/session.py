@@ -27,6 +27,7 @@ from mimir.cluster.netns.layout import DNS_PORT, KUBE_DNS, Layout
 from mimir.cluster.netns.leak import Leaks
 from mimir.cluster.netns.locust_users import LocustUsers, locust_seed
 from mimir.cluster.netns.network import Network, build
+from mimir.cluster.netns.real.base import Programs, real_programs
 from mimir.cluster.netns.tasks import Tasks
 from mimir.cluster.netns.users import Users
 from mimir.cluster.netns.worth import check_worth
@@ -113,7 +114,8 @@ class Session:
         recorder = Recorder(self.spec, capture)
         hosts = Hosts(self.layout, network)
         outside = await self._dns(hosts)
-        application = Application(self.layout, hosts, self._random(0), self.tasks)
+        programs = await self._programs(network, hosts)
+        application = Application(self.layout, hosts, self._random(0), self.tasks, programs)
         await application.serve()
         await Around(application, self._random(1)).start()
         first_s = math.ceil(time.time()) + (1 if self.cluster.load_driver == "builtin" else self.cluster.locust_start_s)
@@ -128,18 +130,33 @@ class Session:
             Leaks(self.spec, self.order, start_s, application, outside, self.seeds[3]) if self.order.leaking else None
         )
         end_s = start_s + self.order.duration_s
-        await self._live(users, leaks, recorder, (start_s, end_s), progress)
+        await self._live(users, leaks, recorder, (start_s, end_s), progress, programs)
         users.close()
         application.close()
         await self.tasks.stop()
+        if programs:
+            await programs.count("end")
+            programs.close()
         counts = recorder.stop()
         if self.tasks.defect is not None:
             raise self.tasks.defect
         ledger = leaks.ledger() if leaks else []
-        facts = self._facts(counts, users, application)
+        facts = self._facts(counts, users, application) | ({"real": programs.facts} if programs else {})
         check_worth(self.cluster.limits, facts, ledger, (start_s, end_s))
         self._write(network, up_s, start_s, users, ledger)
         return facts
+
+    async def _programs(self, network: Network, hosts: Hosts) -> Programs | None:
+        """Real programs in place of generic services, where there are some."""
+        make = real_programs(self.spec)
+        if make is None:
+            return None
+        programs = make(
+            self.layout, network, hosts, self.order.folder, np.random.default_rng(self.seeds[0].spawn(1)[0])
+        )
+        await programs.start()
+        await programs.count("begin")
+        return programs
 
     async def _dns(self, hosts: Hosts) -> dns.Outside:
         resolver, random = self.cluster.addresses.resolver, self._random(4)
@@ -163,6 +180,7 @@ class Session:
         recorder: Recorder,
         span_s: tuple[int, int],
         progress: Progress,
+        programs: Programs | None,
     ) -> None:
         """Users and leaks from before the recording until after it, in real time."""
         start_s, end_s = span_s
@@ -177,6 +195,8 @@ class Session:
             failed = [task.exception() for task in work if task.done() and not task.cancelled() and task.exception()]
             if failed and failed[0] is not None:
                 raise failed[0]
+            if programs:
+                programs.check()
             progress(min(max(0.0, time.time() - start_s), float(self.order.duration_s)), recorder.packets)
 
     def _facts(self, counts: dict[str, Any], users: Users | LocustUsers, application: Application) -> dict[str, Any]:

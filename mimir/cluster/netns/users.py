@@ -13,6 +13,7 @@ import numpy as np
 
 from mimir.cluster.netns.application import Application, usual_response_s
 from mimir.cluster.netns.lines import Lines
+from mimir.cluster.netns.real.base import Browser, Programs
 from mimir.cluster.netns.tasks import BROKEN
 from mimir.cluster.netns.wire import Call
 from mimir.load.population import users_of
@@ -37,7 +38,7 @@ class Users:
         self.population = users_of(app, load, start_ns, np.array([usual[n] for n in self._targets]), seed)
         edges = [e for e in app.edges if (e.client, e.server) == ("outside", app.users.entry)]
         self._edge = edges[0] if edges else None
-        self._sessions: dict[int, Lines] = {}
+        self._sessions: dict[int, Lines | Browser] = {}
         self._turns: dict[int, asyncio.Lock] = {}
         self.due = self.done = self.failed = self.late = 0
         self.latencies_s: list[float] = []
@@ -81,10 +82,23 @@ class Users:
 
     async def _ask(self, user: int, target: int) -> None:
         app, trees = self._it.app, self._it.trees
+        if self._it.programs and app.users.entry in self._it.real:
+            await self._browse(self._it.programs, user, target)
+            return
         if user not in self._sessions:
             self._sessions[user] = self._it.entry(self._it.hosts.client(user), self._edge)
         lines, entry = self._sessions[user], app.services[app.users.entry]
         action = list(entry.endpoints.values())[self._targets.index(target)].action
+        assert isinstance(lines, Lines)
         size = self._it.draw(trees.request[target])
         async with lines.use() as line:
             await line.ask(Call(entry.protocol, action, app.name, target, size, close=lines.per_request))
+
+    async def _browse(self, programs: Programs, user: int, target: int) -> None:
+        """The same request to real programs."""
+        if user not in self._sessions:
+            self._sessions[user] = programs.browser(self._it.hosts.client(user), user)
+        browser, number = self._sessions[user], self._targets.index(target)
+        assert not isinstance(browser, Lines)
+        endpoint = list(self._it.app.services[self._it.app.users.entry].endpoints)[number]
+        await browser.ask(endpoint, self._it.draw(self._it.trees.request[target]))

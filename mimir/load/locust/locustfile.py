@@ -23,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from mimir.load.locust.crowd import Crowd
 from mimir.load.locust.walker import Step, Walker
 from mimir.load.locust.wire import framed
+from mimir.load.real import real_request
 
 crowds: dict[str, Crowd] = {}  # the one of this process, under "it"
 
@@ -140,9 +141,14 @@ class Visitor(HttpUser):
         crowd = crowds["it"]
         endpoint, began = crowd.plan["endpoints"][step.endpoint], time.time()
         status, error = 0, ""
+        headers: dict[str, str]
+        body: str | bytes
         if endpoint["method"]:
             path, size = self.walker.path(step.endpoint, known), self.walker.bytes_of(step.endpoint)
-            headers, body = framed(endpoint, path, self.host or "", size, close=crowd.plan["close_each"])
+            if endpoint.get("real"):
+                headers, body = real_request(endpoint["real"], self.number, size, self.walker.noise)
+            else:
+                headers, body = framed(endpoint, path, self.host or "", size, close=crowd.plan["close_each"])
             with self.client.request(
                 endpoint["method"], path, name=endpoint["name"], headers=headers, data=body, catch_response=True,
                 allow_redirects=False, verify=False, timeout=30,

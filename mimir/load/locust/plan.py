@@ -12,6 +12,7 @@ from mimir.errors import Problem, SpecError
 from mimir.load.behaviours import compile_behaviours
 from mimir.load.mixes import mix_of
 from mimir.load.profile import curve_of
+from mimir.load.real import REAL
 from mimir.load.sessions import arrival_curve
 from mimir.spec import Spec
 from mimir.spec.app import OUTSIDE, AppSpec
@@ -68,5 +69,8 @@ def _endpoints(app: AppSpec, synthetic: bool) -> list[dict[str, Any]]:
         if not _METHOD.match(endpoint.action):
             method, path = "", ""  # no request of its own, e.g. a TLS handshake: the client does it by itself
         call = numbers[f"{app.users.entry}:{name}"] if synthetic else None
-        found.append({"name": name, "method": method, "path": path, "bytes": list(endpoint.request), "call": call})
+        real = None if synthetic else REAL.get(app.name, {}).get(name)
+        found.append(
+            {"name": name, "method": method, "path": path, "bytes": list(endpoint.request), "call": call, "real": real}
+        )
     return found

@@ -77,6 +77,10 @@ class Walker:
         median, sigma = self._plan["endpoints"][endpoint]["bytes"]
         return max(1, round(float(median) * math.exp(sigma * self._random.gauss(0, 1))))
 
+    def noise(self, count: int) -> bytes:
+        """Random bytes."""
+        return self._random.randbytes(count)
+
     def values(self) -> dict[str, str]:
         """What a session knows for its whole length."""
         return {name: self._value(v["values"]) for name, v in self._plan["session"].items() if v["per"] == "session"}

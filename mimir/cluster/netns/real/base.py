@@ -1,0 +1,88 @@
+"""What real programs in place of generic services offer to the testbed, and which application has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mimir.cluster.base import Requirement
+from mimir.cluster.netns.hosts import Host, Hosts, PodHost
+from mimir.cluster.netns.layout import Layout
+from mimir.cluster.netns.network import Network
+from mimir.spec import Spec
+from mimir.spec.cluster import NetnsSpec
+
+
+class Browser(Protocol):
+    """One user's session with a real entry service."""
+
+    async def ask(self, endpoint: str, size: int) -> int:
+        """A request of about `size` bytes; bytes of the reply. Raises what a broken connection or an error page raises."""
+        ...
+
+    def close(self) -> None:
+        """The session ends."""
+        ...
+
+
+class Programs(Protocol):
+    """Real programs that stand for `services` of the model."""
+
+    services: frozenset[str]
+    facts: dict[str, Any]  #: what is worth knowing of them, as JSON values
+
+    async def start(self) -> None:
+        """Start everything; MimirError when something does not come up."""
+        ...
+
+    def check(self) -> None:
+        """MimirError when a program ended."""
+        ...
+
+    async def count(self, when: str) -> None:
+        """Keep in `facts` what they count so far."""
+        ...
+
+    def close(self) -> None:
+        """End all programs."""
+        ...
+
+    async def probe(self, host: PodHost) -> None:
+        """What a kubelet asks one of their pods."""
+        ...
+
+    def browser(self, host: Host, slot: int) -> Browser:
+        """A user's session with the entry service."""
+        ...
+
+
+Make = Callable[[Layout, Network, Hosts, Path, np.random.Generator], Programs]
+
+
+def real_requirement(spec: Spec) -> Requirement | None:
+    """The packages of the real programs where the spec insists on them; None where it does not."""
+    if not isinstance(spec.cluster, NetnsSpec) or spec.cluster.real_stores is not True:
+        return None
+    if spec.app.name == "wordpress":
+        from mimir.cluster.netns.wordpress.packages import requirement
+
+        return requirement()
+    return None
+
+
+def real_programs(spec: Spec) -> Make | None:
+    """What makes the real programs of this spec's application; None where the generic services act.
+
+    `cluster.real_stores`: `false` never, `auto` where the packages are installed, `true` always.
+    """
+    if not isinstance(spec.cluster, NetnsSpec) or spec.cluster.real_stores is False:
+        return None
+    if spec.app.name == "wordpress":
+        from mimir.cluster.netns.wordpress.packages import missing
+        from mimir.cluster.netns.wordpress.stack import WordPress
+
+        return WordPress if spec.cluster.real_stores is True or not missing() else None
+    return None
