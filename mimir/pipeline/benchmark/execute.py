@@ -6,32 +6,39 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from mimir.errors import MimirError
 from mimir.pipeline.benchmark.worlds import World, record_world
 from mimir.pipeline.lifecycle import leave_with_parent
 
+Made = tuple[list[Path], list[str], dict[str, float]]  # tables, what failed, seconds by kind
+Work = Callable[[World, Path], Made]
+
 
 def compute_all(
-    worlds: Sequence[World], cache: Path, workers: int, say: Callable[[str], None]
-) -> tuple[list[Path], list[str], dict[str, float]]:
-    """Tables of all worlds, what failed, and seconds spent recording and computing (sums over processes)."""
+    worlds: Sequence[World], cache: Path, workers: int, say: Callable[[str], None], work: Work | None = None
+) -> Made:
+    """Tables of all worlds, what failed, and seconds spent recording and computing (sums over processes).
+
+    Each world has a process of its own, `workers` at a time, so that no memory is carried from one to the next.
+    """
     tables: dict[int, list[Path]] = {}
     failures: list[str] = []
     seconds = {"recording": 0.0, "arithmetic": 0.0}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, context, initializer=leave_with_parent, initargs=(os.getpid(),), max_tasks_per_child=4
-    ) as pool:
-        waiting = {pool.submit(_world, world, cache): number for number, world in enumerate(worlds)}
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = {
+            pool.submit(_in_own_process, work or _world, world, cache): number for number, world in enumerate(worlds)
+        }
         for done, future in enumerate(as_completed(waiting), 1):
             number = waiting[future]
             try:
                 made, wrong, spent = future.result()
             except MimirError as error:
                 made, wrong, spent = [], [f"{worlds[number].name}: {error}"], {}
+            except BrokenExecutor:
+                made, wrong, spent = [], [f"{worlds[number].name}: its process died (out of memory?)"], {}
             tables[number] = made
             failures += wrong
             seconds = {name: round(total + spent.get(name, 0.0), 1) for name, total in seconds.items()}
@@ -41,7 +48,14 @@ def compute_all(
     return [path for number in sorted(tables) for path in tables[number]], sorted(failures), seconds
 
 
-def _world(world: World, cache: Path) -> tuple[list[Path], list[str], dict[str, float]]:
+def _in_own_process(work: Work, world: World, cache: Path) -> Made:
+    # One process and one task: a pool with max_tasks_per_child waits forever in CPython 3.11 (gh-115634).
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=leave_with_parent, initargs=(os.getpid(),)) as pool:
+        return pool.submit(work, world, cache).result()
+
+
+def _world(world: World, cache: Path) -> Made:
     from mimir.pipeline.benchmark.arithmetic import TABLE, Loaded, results_of
     from mimir.spec.build import from_plain
 
