@@ -12,23 +12,32 @@ from mimir.errors import EXIT_DONE
 #: cluster → function that lists what it needs whatever the spec, "" where it needs nothing
 NEEDS = {"simulated": "", "recorded": "", "netns": "mimir.cluster.netns.requirements:requirements"}
 
+#: the same for what it can do without
+OPTIONAL = {"netns": "mimir.cluster.netns.real.base:optional"}
+
 
 def doctor() -> str:
     """Every cluster with what it needs on this machine, met or how to meet it."""
     lines = []
     for name, where in NEEDS.items():
-        needs: list[Requirement] = []
-        if where:
-            module, function = where.split(":")
-            needs = getattr(import_module(module), function)()
+        needs = _named(where)
         ready = all(need.met for need in needs)
         lines.append(f"cluster={name:<10} {'ready' if ready else 'not ready'}{'' if needs else ', needs nothing'}")
         lines += [_line(need) for need in needs]
+        lines += [_line(need, "absent ") for need in _named(OPTIONAL.get(name, ""))]
     return "\n".join(lines) + "\n"
 
 
-def _line(need: Requirement) -> str:
-    return f"  met      {need.name}" if need.met else f"  missing  {need.name}: {need.how_to_meet}"
+def _named(where: str) -> list[Requirement]:
+    if not where:
+        return []
+    module, function = where.split(":")
+    needs: list[Requirement] = getattr(import_module(module), function)()
+    return needs
+
+
+def _line(need: Requirement, otherwise: str = "missing") -> str:
+    return f"  met      {need.name}" if need.met else f"  {otherwise}  {need.name}: {need.how_to_meet}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -60,7 +60,8 @@ def real_request(
     room = max(1, size - 90 - sum(len(name) + len(value) + 4 for name, value in headers.items()))
     if real["body"] == "png":
         return headers, png(room, noise)
-    text = (_WORDS * (room // len(_WORDS) + 1))[: max(1, room - len(json.dumps(real["fields"] | {real["fill"]: ""})))]
+    bare = len(json.dumps(real["fields"] | {real["fill"]: ""}))
+    text = (_WORDS * (room // len(_WORDS) + 1))[: max(1, room - bare)]
     return headers, json.dumps(real["fields"] | {real["fill"]: text}).encode()
 
 

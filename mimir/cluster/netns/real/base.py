@@ -59,6 +59,13 @@ class Programs(Protocol):
         ...
 
 
+def optional() -> list[Requirement]:
+    """What `cluster.real_stores=auto` does without."""
+    from mimir.cluster.netns.wordpress.packages import requirement
+
+    return [requirement()]
+
+
 Make = Callable[[Layout, Network, Hosts, Path, np.random.Generator], Programs]
 
 

@@ -92,6 +92,10 @@ class RealPod:
         """Proportional set size of all its processes, kB."""
         return sum(_pss_kb(pid) for pid in descendants(self._process.pid))
 
+    def cpu_s(self) -> float:
+        """Processor time of all its processes so far, those that ended and were waited for included."""
+        return sum(_cpu_s(pid) for pid in descendants(self._process.pid))
+
 
 def descendants(pid: int) -> list[int]:
     """A process and all below it."""
@@ -108,3 +112,11 @@ def _pss_kb(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")

@@ -65,7 +65,13 @@ class WordPress:
     async def count(self, when: str) -> None:
         """Keep what the databases count so far, and the memory of all pods."""
         status = {pod.name: await self._status(pod.name, _COUNTED) for pod in self._layout.pods_of(STORE)}
-        self.facts[when] = {name: {key.lower(): int(value) for key, value in of.items()} for name, of in status.items()}
+        self.facts[when] = {
+            "databases": {n: {key.lower(): int(value) for key, value in of.items()} for n, of in status.items()},
+            "cpu_s": {
+                service: round(sum(self.pods[pod.name].cpu_s() for pod in self._layout.pods_of(service)), 2)
+                for service in sorted(SERVICES)
+            },
+        }
         self.facts["memory_mb"] = round(sum(pod.memory_kb() for pod in self.pods.values()) / 1024)
 
     def close(self) -> None:
