@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -79,14 +79,13 @@ class Application:
         endpoint, service = self._endpoints[target], self._services[int(self.trees.service[target])]
         size = self.draw(self.trees.request[target])
         lines = self.lines(host, edge)
+        shared = request is not None and self.app.edges[edge].connection == "caller"
         if endpoint.pushed and service.protocol != "http":
-            return await self._pushed(lines, target, size)
+            use = nullcontext(await self._of_request(request, edge, lines)) if request and shared else lines.use()
+            return await self._pushed(use, target, size)
         call = Call(service.protocol, endpoint.action, self._host(target), target, size, close=lines.per_request)
-        if request is not None and self.app.edges[edge].connection == "caller":
-            async with request.lock:
-                if edge not in request.lines:
-                    request.lines[edge] = await request.stack.enter_async_context(lines.caller())
-            return await request.lines[edge].ask(call)
+        if request and shared:
+            return await (await self._of_request(request, edge, lines)).ask(call)
         try:
             async with lines.use() as line:
                 fresh = line.exchanges == 0
@@ -96,6 +95,13 @@ class Application:
                 raise
         async with lines.use() as line:  # the server had closed a kept connection
             return await line.ask(call)
+
+    async def _of_request(self, request: Request, edge: int, lines: Lines) -> Line:
+        """The connection that all calls of a request along an edge share."""
+        async with request.lock:
+            if edge not in request.lines:
+                request.lines[edge] = await request.stack.enter_async_context(lines.caller())
+            return request.lines[edge]
 
     def lines(self, host: PodHost, edge: int) -> Lines:
         """Connections of a pod along an edge."""
@@ -205,10 +211,10 @@ class Application:
         await asyncio.sleep(delay_s)
         await self.call(host, int(self.trees.target[row]), int(self.trees.edge[row]))
 
-    async def _pushed(self, lines: Lines, target: int, size: int) -> int:
-        """The server sends first, on a connection the client keeps; the client acknowledges."""
+    async def _pushed(self, use: AbstractAsyncContextManager[Line], target: int, size: int) -> int:
+        """The server sends first, on a connection of the client; the client acknowledges."""
         service = self._services[int(self.trees.service[target])]
-        async with lines.use() as line, line.lock:
+        async with use as line, line.lock:
             async with asyncio.timeout(_WAIT_FOR_PEER_S):
                 while line.local not in self._accepted:
                     await asyncio.sleep(0.001)
