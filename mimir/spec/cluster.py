@@ -135,6 +135,7 @@ class NetnsSpec:
     parallel: bool
     addresses: NetnsAddressesSpec
     dns: NetnsDnsSpec
+    offload_bytes: int
     warmup_s: float
     drain_s: float
     request_timeout_s: float

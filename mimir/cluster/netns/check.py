@@ -45,7 +45,7 @@ def _numbers(cluster: NetnsSpec) -> Iterator[Problem]:
     for key, value in positive.items():
         if value <= 0:
             yield Problem(f"cluster.{key}", f"must be > 0 (got {value:g})", next=_WHERE)
-    for key in ("warmup_s", "drain_s"):
+    for key in ("warmup_s", "drain_s", "offload_bytes"):
         if getattr(cluster, key) < 0:
             yield Problem(f"cluster.{key}", f"must be ≥ 0 (got {getattr(cluster, key):g})", next=_WHERE)
     for key in ("failed_share", "late_share", "dropped_share", "lost_leak_share"):

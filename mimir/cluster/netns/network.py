@@ -20,6 +20,8 @@ from mimir.errors import MimirError
 GATEWAY, UPLINK, WORLD_LINK = "169.254.1.1", "up0", "eth0"
 _NODE_MAC = "ee:ee:ee:ee:ee:ee"
 _SYSCTL = Path("/proc/sys/net")
+SEGMENT_BYTES = 1448  #: payload of a full segment: MTU 1500 less IPv4, TCP and the timestamp option
+_MOST_HEADERS, _LEAST_HEADERS = 400, 66  #: what the kernel keeps free when it sends (MAX_TCP_HEADER), what a frame has
 
 
 @dataclass
@@ -38,9 +40,10 @@ def build(layout: Layout) -> Network:
     _quiet(forward=True)
     addresses = layout.cluster.addresses
     outside, pods = Namespace.new("outside"), {pod.name: Namespace.new(pod.name) for pod in layout.pods}
-    lines = ["link set lo up", *_pair(UPLINK, WORLD_LINK, outside, "02:00:00:00:00:01")]
+    small = frames(layout.cluster.offload_bytes)
+    lines = ["link set lo up", *_pair(UPLINK, WORLD_LINK, outside, "02:00:00:00:00:01", small)]
     for number, pod in enumerate(layout.pods):
-        lines += _pair(f"veth{number}", "eth0", pods[pod.name], _mac(number))
+        lines += _pair(f"veth{number}", "eth0", pods[pod.name], _mac(number), small)
     lines += [f"address add {addresses.node}/32 dev lo", f"address add {GATEWAY}/32 dev lo"]
     world = [addresses.clients, *(f"{ip}/32" for ip in layout.outside_ips)]
     lines += [line for net in world for line in _behind(net, UPLINK, "02:00:00:00:00:01", addresses.node)]
@@ -89,9 +92,17 @@ def _mac(number: int) -> str:
     return f"02:00:00:01:{number >> 8:02x}:{number & 0xFF:02x}"
 
 
-def _pair(outer: str, inner: str, namespace: Namespace, mac: str) -> list[str]:
-    """A veth pair with one end in `namespace`. Segments stay as small as on a real wire: no offloading beyond one."""
-    small = "gso_max_segs 1 gso_max_size 1514 gro_max_size 1514"
+def frames(offload_bytes: int) -> str:
+    """Options of a link whose frames hold at most that many payload bytes (whole segments; one at least)."""
+    segments = max(1, offload_bytes // SEGMENT_BYTES)
+    if segments == 1:
+        return "gso_max_segs 1 gso_max_size 1514 gro_max_size 1514"
+    size = segments * SEGMENT_BYTES
+    return f"gso_max_segs {segments} gso_max_size {size + _MOST_HEADERS} gro_max_size {size + _LEAST_HEADERS}"
+
+
+def _pair(outer: str, inner: str, namespace: Namespace, mac: str, small: str) -> list[str]:
+    """A veth pair with one end in `namespace`, whose frames are as `small` says (`frames`)."""
     return [
         f"link add {outer} address {_NODE_MAC} {small} type veth peer name {inner} address {mac} {small} netns {namespace.path}",
         f"link set {outer} up",
