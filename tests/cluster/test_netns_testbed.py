@@ -133,7 +133,8 @@ print(json.dumps([found, missing, over_tcp, layout.service_ip["user"], socket.in
     assert over_tcp == carts
 
 
-def test_every_byte_that_is_sent_is_in_the_capture(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("offload_bytes", "largest"), [(0, 1500), (5792, 5844)])
+def test_every_byte_that_is_sent_is_in_the_capture(tmp_path: Path, offload_bytes: int, largest: int) -> None:
     code = """
 import io, socket, threading
 from mimir.cluster.netns.recorder import Recorder
@@ -163,12 +164,12 @@ print(json.dumps([got, back, ring.drops(), counts, user.ip, client.ip, layout.se
 """
     path = tmp_path / "a.pcap"
     code = "path = sys.argv.pop()\n" + _TESTBED + code.replace("sys.argv.pop()", "path")
-    got, back, drops, counts, server, client, service = inside(code, str(path))
+    got, back, drops, counts, server, client, service = inside(code, f"cluster.offload_bytes={offload_bytes}", str(path))
     sent = {}
     for batch in open_capture([path]):
         from mimir.flows.addresses import address_text
 
-        assert int(batch.ip_bytes.max()) <= 1500  # nothing is glued together by offloading
+        assert int(batch.ip_bytes.max()) == largest  # so much is glued together by offloading, and no more
         for src, dst, size, seq in zip(
             batch.src.tolist(), batch.dst.tolist(), batch.payload_bytes, batch.tcp_seq, strict=True
         ):
@@ -179,7 +180,45 @@ print(json.dumps([got, back, ring.drops(), counts, user.ip, client.ip, layout.se
     assert totals == {
         (client, service): 123457, (client, server): 123457, (server, client): 77777, (service, client): 77777,
     }  # fmt: skip
-    assert counts["packets"] > 250
+    assert counts["packets"] > (250 if offload_bytes == 0 else 60)
+
+
+def test_the_calls_of_a_request_and_a_pair_of_replicas_each_have_one_connection() -> None:
+    code = """
+import asyncio
+import numpy as np
+from mimir.cluster.netns.application import Application
+from mimir.cluster.netns.dns import KubeDns, serve
+from mimir.cluster.netns.hosts import Host, Hosts
+from mimir.cluster.netns.layout import DNS_PORT, KUBE_DNS
+from mimir.cluster.netns.tasks import Tasks
+opened = []
+connect = Host.connect
+async def counted(self, address, port, **more):
+    opened.append(port)
+    return await connect(self, address, port, **more)
+Host.connect = counted
+async def play():
+    tasks, hosts = Tasks(), Hosts(layout, network)
+    for host in hosts.of(KUBE_DNS):
+        server = KubeDns(layout, None, host.pod.name, None)
+        await serve(server.answer, host.bound(2, DNS_PORT), host.bound(1, DNS_PORT), tasks)
+    application = Application(layout, hosts, np.random.default_rng(1), tasks)
+    await application.serve()
+    before, told = len(opened), opened.count(4567)
+    page = application.trees.endpoints.index("wordpress:post_create")
+    for host in hosts.of("wordpress"):
+        await application._work(host, page, 3000)
+    await asyncio.sleep(0.05)
+    await tasks.stop()
+    return told, opened[before:], application.requests, [str(tasks.defect), dict(tasks.broken)]
+print(json.dumps(asyncio.run(play())))
+"""
+    told, opened, requests, wrong = inside(_TESTBED + code, "app=wordpress")
+    assert told == 3  # of three members
+    assert opened == [3306] * 4  # one a page, however many calls it makes and whoever speaks first
+    assert requests > 4 * 20
+    assert wrong == ["None", {}]
 
 
 def make_order(folder: Path, duration_s: int, name: str = "test") -> RecordingOrder:
