@@ -164,7 +164,9 @@ print(json.dumps([got, back, ring.drops(), counts, user.ip, client.ip, layout.se
 """
     path = tmp_path / "a.pcap"
     code = "path = sys.argv.pop()\n" + _TESTBED + code.replace("sys.argv.pop()", "path")
-    got, back, drops, counts, server, client, service = inside(code, f"cluster.offload_bytes={offload_bytes}", str(path))
+    got, back, drops, counts, server, client, service = inside(
+        code, f"cluster.offload_bytes={offload_bytes}", str(path)
+    )
     sent = {}
     for batch in open_capture([path]):
         from mimir.flows.addresses import address_text
