@@ -137,6 +137,8 @@ def _wire(channel: str) -> str:
     """First sentence of a channel's docstring, without its name."""
     if channel == "synthetic":
         return "none: bytes added to the edges of a benign recording"
+    if channel.startswith("tool_"):
+        return f"cluster=netns only, the program itself: {import_module('mimir.exfiltration.channels.tools').TOOLS[channel].wire}"
     text = (import_module(f"mimir.exfiltration.channels.{channel}").__doc__ or "").partition("\n\n")[0]
     return " ".join(text.partition(": ")[2].split()).replace("|", "\\|")
 

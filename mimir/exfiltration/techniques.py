@@ -52,6 +52,11 @@ CHANNELS = {
         ("T1048.003", "T1071.004", "T1572", "T1030"), "names are pieces of the data; the text of T1048.003 names DNS"
     ),
     "icmp": Facts(("T1048.003", "T1095", "T1572"), "echo payloads"),
+    "tool_iodine": Facts(("T1048.003", "T1071.004", "T1572"), "IP packets inside names"),
+    "tool_dns2tcp": Facts(("T1048.003", "T1071.004", "T1572"), "a stream inside names"),
+    "tool_ptunnel": Facts(("T1048.003", "T1095", "T1572"), "a stream inside echo payloads"),
+    "tool_socat": Facts(("T1048.003", "T1095"), "a clear stream"),
+    "tool_curl": Facts(("T1048.003", "T1071.001"), "clear HTTP by a common program"),
     "synthetic": Facts(("T1041",), "stands for http_relay without its packets"),
 }
 #: exfiltration.path_class, and what `address` and `fan` add

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from mimir.errors import Problem
 from mimir.exfiltration.baseline import needs_baseline
+from mimir.exfiltration.channels.tools import DNS_TOOLS, TOOLS
 from mimir.exfiltration.pacing import Activity, night_problem, shape_problem
 from mimir.exfiltration.paths import OUTSIDE, RESOLVERS, Carriage, carriages, leak_paths, resolved_paths
 from mimir.exfiltration.plan import fit_problem, rate_problem
@@ -15,6 +16,8 @@ from mimir.exfiltration.validate_channels import Edges, alternatives, channel_pr
 from mimir.spec.exfiltration import ExfiltrationSpec, PathClass
 
 BY_DATAGRAMS = ("dns_tunnel", "icmp")  #: channels without connections, hence without relays
+NO_RELAYS = (*BY_DATAGRAMS, *TOOLS)  #: channels that one pod acts out alone
+NO_PORT = (*BY_DATAGRAMS, *(name for name, tool in TOOLS.items() if not tool.listens))
 MOST_BRANCHES = 100
 _TECHNIQUE = re.compile(r"T\d{4}(\.\d{3})?")
 
@@ -62,7 +65,7 @@ def _generated(spec: ExfiltrationSpec, edges: Edges) -> Iterator[Problem]:
         if getattr(wanted, key) < 1:
             yield Problem(f"exfiltration.paths.{key}", f"must be ≥ 1 (got {getattr(wanted, key)})", "≥ 1", set_it(spec))
             return
-    if spec.channel in BY_DATAGRAMS or spec.path_class is not PathClass.allowed_chain:
+    if spec.channel in NO_RELAYS or spec.path_class is not PathClass.allowed_chain:
         got = f"cannot be used with channel {spec.channel} and path_class {spec.path_class}"
         yield Problem("exfiltration.paths", got, "allowed_chain", "choose exfiltration=relay_chain")
     elif not resolved_paths(spec, edges):
@@ -114,12 +117,12 @@ def _class(spec: ExfiltrationSpec, path: tuple[str, ...], edges: Edges) -> Itera
     sides = list(zip(path, path[1:], carriages(path, edges), strict=False))
     new = [f"{source} → {target}" for source, target, how in sides if how is Carriage.new]
     through_resolver = len(path) == 3 and path[1] in RESOLVERS
-    asks_cluster = spec.channel == "dns_tunnel" and not (spec.dns and spec.dns.resolver == "direct")
+    asks_cluster = spec.channel in ("dns_tunnel", *DNS_TOOLS) and not (spec.dns and spec.dns.resolver == "direct")
     if (spec.path_class is PathClass.dns) != through_resolver or asks_cluster != through_resolver:
         got = f"[{', '.join(path)}] does not fit channel {spec.channel} and path_class {spec.path_class}"
-        allowed = f"dns_tunnel and dns with [store, {RESOLVERS[0]}, {OUTSIDE}], or neither of them"
+        allowed = f"dns_tunnel (or a tool that speaks DNS) and dns with [store, {RESOLVERS[0]}, {OUTSIDE}], or neither of them"
         yield Problem("exfiltration.path", got, allowed, set_it(spec))
-    elif spec.channel in BY_DATAGRAMS and not through_resolver and len(path) != 2:
+    elif spec.channel in NO_RELAYS and not through_resolver and len(path) != 2:
         got = f"[{', '.join(path)}] has relays, which channel {spec.channel} does not use"
         yield Problem("exfiltration.path", got, f"[store, {OUTSIDE}]", set_it(spec))
     elif spec.channel == "synthetic" and spec.path_class is not PathClass.allowed_chain:
@@ -142,7 +145,7 @@ def _class(spec: ExfiltrationSpec, path: tuple[str, ...], edges: Edges) -> Itera
         text = f"is none, but channel is {spec.channel}"
         allowed = ", ".join(c for c in PathClass if c is not PathClass.none)
         yield Problem("exfiltration.path_class", text, allowed, set_it(spec))
-    elif new and spec.channel not in BY_DATAGRAMS and not 1 <= (spec.port or 0) <= 65_535:
+    elif new and spec.channel not in NO_PORT and not 1 <= (spec.port or 0) <= 65_535:
         text = f"must be set for {', '.join(new)} (got {spec.port})"
         yield Problem("exfiltration.port", text, "1 … 65535", set_it(spec))
 
@@ -150,7 +153,7 @@ def _class(spec: ExfiltrationSpec, path: tuple[str, ...], edges: Edges) -> Itera
 def _fan(spec: ExfiltrationSpec, services: Collection[str], edges: Edges) -> Iterator[Problem]:
     """Several branches, and pod addresses: both need relays."""
     paths = resolved_paths(spec, edges)
-    relayed = spec.channel not in (*BY_DATAGRAMS, "synthetic")
+    relayed = spec.channel not in (*NO_RELAYS, "synthetic")
     if spec.address != "service" and not (relayed and all(len(path) > 2 for path in paths)):
         got = f"is {spec.address}, but no hop of channel {spec.channel} leads from pod to pod"
         yield Problem("exfiltration.address", got, "service, or a path with relays", set_it(spec))

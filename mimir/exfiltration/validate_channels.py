@@ -11,6 +11,7 @@ from mimir.errors import Problem
 from mimir.exfiltration.channels import icmp, slow_headers
 from mimir.exfiltration.channels.dns_tunnel import SHORTEST_LABEL, name_capacity
 from mimir.exfiltration.channels.tls_bytes import LEAST_HELLO_BYTES
+from mimir.exfiltration.channels.tools import DNS_TOOLS
 from mimir.exfiltration.dns_messages import LABEL_BYTES, NAME_BYTES
 from mimir.exfiltration.paths import RESOLVERS, Carriage, carriages, leak_paths
 from mimir.spec.exfiltration import CloudSpec, DnsTunnelSpec, ExfiltrationSpec, HeadersSpec, PathClass
@@ -28,13 +29,16 @@ def channel_problems(spec: ExfiltrationSpec, edges: Edges) -> list[Problem]:
 
 
 def _channel(spec: ExfiltrationSpec) -> Iterator[Problem]:
-    if spec.channel != "dns_tunnel":
+    if spec.channel not in ("dns_tunnel", *DNS_TOOLS):
         if spec.dns is not None:
             yield Problem("exfiltration.dns", f"has no meaning for channel {spec.channel}", "null", set_it(spec))
     elif spec.dns is None:
         yield Problem(
             "exfiltration.dns", "must say how bytes become query names", "domain, record_type …", set_it(spec)
         )
+    elif spec.channel != "dns_tunnel" and (spec.dns.resolver, spec.dns.answer) != ("cluster", "short"):
+        got = f"are {spec.dns.resolver} and {spec.dns.answer}, which {spec.channel} cannot choose"
+        yield Problem("exfiltration.dns.resolver and .answer", got, "cluster and short", set_it(spec))
     else:
         yield from _dns(spec, spec.dns)
 

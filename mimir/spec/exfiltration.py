@@ -133,6 +133,11 @@ class ExfiltrationSpec:
         "icmp",
         "cloud_storage",
         "synthetic",
+        "tool_iodine",
+        "tool_dns2tcp",
+        "tool_ptunnel",
+        "tool_socat",
+        "tool_curl",
     ]
     path_class: PathClass
     path: list[str]

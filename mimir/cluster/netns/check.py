@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from mimir.cluster.addresses import address_problems
 from mimir.cluster.netns.locust_users import unfit
 from mimir.cluster.netns.real.base import real_programs
+from mimir.cluster.netns.requirements import tool
 from mimir.errors import Problem
 from mimir.exfiltration.baseline import needs_baseline
+from mimir.exfiltration.channels.tools import TOOLS
 from mimir.spec import Spec
 from mimir.spec.cluster import NetnsSpec
 
@@ -16,7 +18,7 @@ _WHERE = "set it in conf/cluster/netns.yaml or on the command line"
 _SPARE = 16
 _FIRST_SERVICE = 256
 MOST_PODS = 500
-CHANNELS = ("none", "raw_tcp", "http_relay", "http_post", "dns_tunnel")  #: acted out with real sockets
+CHANNELS = ("none", "raw_tcp", "http_relay", "http_post", "dns_tunnel", *TOOLS)  #: acted out with real sockets
 
 
 def check_netns(cluster: NetnsSpec, spec: Spec) -> list[Problem]:
@@ -73,6 +75,14 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
     if spec.exfiltration.channel not in CHANNELS:
         got = f"is {spec.exfiltration.channel}, which cluster=netns does not act out"
         yield Problem("exfiltration.channel", got, ", ".join(CHANNELS), instead)
+    for program in TOOLS[spec.exfiltration.channel].programs if spec.exfiltration.channel in TOOLS else ():
+        if tool(program) is None:
+            got = f"is {spec.exfiltration.channel}, which needs the program {program}"
+            yield Problem(
+                "exfiltration.channel",
+                got,
+                next=f"install it: apt-get install {TOOLS[spec.exfiltration.channel].package}",
+            )
     leak = spec.exfiltration
     unlike = {"fan": leak.fan is not None, "address": leak.address != "service",
               "dns.resolver": bool(leak.dns and leak.dns.resolver != "cluster"),

@@ -175,7 +175,10 @@ class Outside:
 
     def __init__(self, layout: Layout, tunnel: DnsTunnelSpec | None, delay_s: Callable[[], float]):
         self._hosts, self._tunnel, self._delay_s = layout.zone, tunnel, delay_s
+        self._timeout_s = layout.cluster.dns.timeout_s
         self.heard: list[tuple[float, bytes]] = []  #: (UTC epoch s, name) asked for under the attacker's zone
+        #: connects to the name server of a tool's zone, which takes its names over; set while the tool runs
+        self.zone_server: Callable[[], socket.socket] | None = None
         self.through: dict[bytes, str] = {}  #: name → pod of kube-dns that passed it on
 
     async def answer(self, message: bytes) -> bytes | None:
@@ -184,7 +187,10 @@ class Outside:
         if question is None:
             return None
         text = question.text
-        stolen = self._tunnel is not None and text.endswith("." + self._tunnel.domain)
+        stolen = self._tunnel is not None and (text + ".").endswith("." + self._tunnel.domain + ".")
+        if stolen and self.zone_server is not None:
+            await asyncio.sleep(self._delay_s())
+            return await exchange(self.zone_server(), message, self._timeout_s)
         if stolen:
             self.heard.append((time.time(), question.name))
         await asyncio.sleep(self._delay_s())

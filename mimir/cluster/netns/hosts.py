@@ -21,10 +21,10 @@ class Host:
     """One end of connections: a namespace, and an address to connect from where it has several."""
 
     def __init__(self, namespace: Namespace, source: str = ""):
-        self._namespace, self._source = namespace, source
+        self.namespace, self._source = namespace, source
 
     def _socket(self, kind: int) -> socket.socket:
-        with self._namespace:
+        with self.namespace:
             made = socket.socket(socket.AF_INET, kind)
         made.setblocking(False)
         return made

@@ -25,6 +25,11 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
 
 
+def enter(fd: int, kind: int) -> None:
+    """Enter the namespace that a file descriptor holds. OSError when the kernel refuses."""
+    _check(_libc.setns(fd, kind), "setns")
+
+
 def die_with_parent(parent: int) -> None:
     """End this process when `parent` ends, even by SIGKILL. To be called after any change of user namespace."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")

@@ -15,7 +15,9 @@ from mimir.cluster.netns.dns import Outside
 from mimir.cluster.netns.hosts import PodHost
 from mimir.cluster.netns.layout import DNS_PORT
 from mimir.cluster.netns.relay import Relay
+from mimir.cluster.netns.tools import ToolAct
 from mimir.exfiltration.channels import dns_tunnel
+from mimir.exfiltration.channels.tools import TOOLS
 from mimir.exfiltration.ledger import LedgerEntry
 from mimir.exfiltration.plan import Incident, World, digest, plan_incidents, stolen_bytes
 from mimir.load.profile import users_at
@@ -25,6 +27,7 @@ from mimir.units import NS_PER_S
 
 _GAP_S = 0.02  # between the names of one message
 _POINT_S = 1.0
+_BEFORE_S = 2.0  # agents take their places before an incident begins
 
 
 class Tunnel:
@@ -74,6 +77,9 @@ class Tunnel:
         return list(seen.values())
 
 
+Act = Relay | Tunnel | ToolAct
+
+
 class Leaks:
     """All incidents of one recording."""
 
@@ -83,19 +89,24 @@ class Leaks:
     ):  # fmt: skip
         world = World(allowed_edges(spec.app), partial(users_at, spec.load.of(order.name)), order.baseline)
         incidents = plan_incidents(spec.exfiltration, start_s, order.duration_s, order.entropy, world)
-        dns, own = spec.exfiltration.dns, seed.spawn(len(incidents))
+        own = seed.spawn(len(incidents))
         self._recording = order.name
-        self.acts: list[Relay | Tunnel] = [
-            Tunnel(dns, application, incident, np.random.default_rng(s), outside)
-            if incident.channel == "dns_tunnel" and dns
-            else Relay(spec.exfiltration, application, incident, np.random.default_rng(s))
-            for incident, s in zip(incidents, own, strict=True)
-        ]
+        self._spec, self._it, self._outside = spec.exfiltration, application, outside
+        self.acts = [self._act(i, np.random.default_rng(s)) for i, s in zip(incidents, own, strict=True)]
+
+    def _act(self, incident: Incident, random: np.random.Generator) -> Act:
+        """Who acts an incident out."""
+        spec, it = self._spec, self._it
+        if spec.channel in TOOLS:
+            return ToolAct(spec, it, incident, random, self._outside)
+        if spec.channel == "dns_tunnel" and spec.dns:
+            return Tunnel(spec.dns, it, incident, random, self._outside)
+        return Relay(spec, it, incident, random)
 
     async def run(self) -> None:
         """Act them out one after the other; they never overlap."""
         for act in self.acts:
-            await asyncio.sleep(max(0.0, act.incident.start_s - time.time() - 0.5))
+            await asyncio.sleep(max(0.0, act.incident.start_s - time.time() - _BEFORE_S))
             await act.run()
 
     def ledger(self) -> list[LedgerEntry]:
@@ -103,7 +114,7 @@ class Leaks:
         return [_entry(act, self._recording) for act in self.acts]
 
 
-def _entry(act: Relay | Tunnel, recording: str) -> LedgerEntry:
+def _entry(act: Act, recording: str) -> LedgerEntry:
     incident, arrived, left = act.incident, act.arrived, act.left
     points, total, last_s = [], 0, 0.0
     for number, (at, data) in enumerate(arrived):
