@@ -68,7 +68,9 @@ class Wire:
 
 def main() -> None:
     """All scenarios, the page and the figures."""
-    options = sorted(path.stem for path in (ROOT / "conf" / "exfiltration").glob("*.yaml"))
+    options = sorted(
+        path.stem for path in (ROOT / "conf" / "exfiltration").glob("*.yaml") if not path.stem.startswith("tool_")
+    )
     found = {}
     for option in options:
         if option in ("none", "synthetic"):

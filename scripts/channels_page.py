@@ -2,7 +2,7 @@
 """A sweep over applications and scenarios → docs/results/channels.md: what was detected, how soon, at what cost.
 
 `python scripts/channels_page.py --runs runs`, after
-`python run.py -m app=sockshop,wordpress,hipsterstore,robotshop 'exfiltration=glob(*)' evaluation=quick`.
+`python run.py -m app=sockshop,wordpress,hipsterstore,robotshop 'exfiltration=glob(*,exclude=tool_*)' evaluation=quick`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_runs(folder: Path, detector: str) -> dict[tuple[str, str], dict[str, An
 
 def page(found: dict[tuple[str, str], dict[str, Any]], apps: list[str]) -> str:
     """The page."""
-    scenarios = sorted(path.stem for path in (ROOT / "conf" / "exfiltration").glob("*.yaml"))
+    scenarios = sorted(path.stem for path in (ROOT / "conf" / "exfiltration").glob("[!t]*.yaml"))
     asked = [found[key] for key in found if key[0] in apps and key[1] in scenarios]
     done = [run for run in asked if run["status"]["state"] == "done"]
     commits = sorted({str(run.get("environment", {}).get("git", {}).get("commit", ""))[:7] for run in done})
@@ -78,7 +78,7 @@ def _command(done: list[dict[str, Any]], apps: list[str]) -> list[str]:
         return ["no run was found"]
     job = shlex.split(str(done[0]["status"].get("command", "")))
     own = [word for word in job if not word.startswith(("app=", "exfiltration=", "paths.", "python", "run.py", "-m"))]
-    words = [f"app={','.join(apps)}", "exfiltration=glob(*)", *own]
+    words = [f"app={','.join(apps)}", "exfiltration=glob(*,exclude=tool_*)", *own]
     return ["python run.py -m " + " ".join(shlex.quote(word) if set(word) & set("(*[ ") else word for word in words)]
 
 

@@ -16,7 +16,11 @@ from tests.cluster.simulated_samples import CONF, SHORT_LEAK, START_S, make_spec
 
 APPS = sorted(file.stem for file in Path(CONF / "app").glob("*.yaml") if OmegaConf.load(file).services)
 UNSENT = ("none", "synthetic")
-SCENARIOS = sorted(file.stem for file in Path(CONF / "exfiltration").glob("*.yaml") if file.stem not in UNSENT)
+SCENARIOS = sorted(
+    file.stem
+    for file in Path(CONF / "exfiltration").glob("*.yaml")
+    if file.stem not in UNSENT and not file.stem.startswith("tool_")
+)
 
 
 @pytest.mark.parametrize("app", APPS)

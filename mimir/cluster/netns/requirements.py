@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mimir.cluster.base import Requirement
+from mimir.exfiltration.channels.tools import TOOLS
 
 _SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin"])
 _TRY = """
@@ -46,6 +47,21 @@ def requirements() -> list[Requirement]:
         how = f"this is {sys.platform}; run on Linux, for example in a virtual machine, or choose cluster=simulated"
         return [Requirement("Linux", False, how)]
     return [_namespaces(), _tool("ip", "iproute2"), _nft()]
+
+
+def tool_requirements() -> list[Requirement]:
+    """The third-party programs of the channels `tool_*`, and openssl for the certificates of those in TLS."""
+    found = [
+        Requirement(
+            f"the program {program} (exfiltration={name})",
+            tool(program) is not None,
+            f"apt-get install {known.package}",
+        )
+        for name, known in TOOLS.items()
+        for program in known.programs
+    ]
+    how = "apt-get install openssl"
+    return [*found, Requirement("the program openssl (exfiltration in TLS)", tool("openssl") is not None, how)]
 
 
 def child_environment() -> dict[str, str]:
