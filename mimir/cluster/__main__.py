@@ -11,8 +11,6 @@ from mimir.errors import EXIT_DONE
 
 #: cluster → function that lists what it needs whatever the spec, "" where it needs nothing
 NEEDS = {"simulated": "", "recorded": "", "netns": "mimir.cluster.netns.requirements:requirements"}
-#: cluster → function that lists what only some specs need
-OPTIONAL = {"netns": "mimir.cluster.netns.requirements:tool_requirements"}
 
 #: the same for what it can do without
 OPTIONAL = {"netns": "mimir.cluster.netns.real.base:optional"}
@@ -40,24 +38,6 @@ def _named(where: str) -> list[Requirement]:
 
 def _line(need: Requirement, otherwise: str = "missing") -> str:
     return f"  met      {need.name}" if need.met else f"  {otherwise}  {need.name}: {need.how_to_meet}"
-        needs = _of(where)
-        ready = all(need.met for need in needs)
-        lines.append(f"cluster={name:<10} {'ready' if ready else 'not ready'}{'' if needs else ', needs nothing'}")
-        lines += [_line(need) for need in needs]
-        lines += [_line(need, "optional ") for need in _of(OPTIONAL.get(name, ""))]
-    return "\n".join(lines) + "\n"
-
-
-def _of(where: str) -> list[Requirement]:
-    if not where:
-        return []
-    module, function = where.split(":")
-    found: list[Requirement] = getattr(import_module(module), function)()
-    return found
-
-
-def _line(need: Requirement, missing: str = "missing  ") -> str:
-    return f"  met      {need.name}" if need.met else f"  {missing}{need.name}: {need.how_to_meet}"
 
 
 def main(arguments: list[str] | None = None) -> int:

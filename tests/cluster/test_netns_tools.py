@@ -78,9 +78,13 @@ async def main():
     absent = await start(there, "", ["no-such-program"])
     await absent.wait()
     family = await start(there, "", ["sh", "-c", f"sleep {sys.argv[1]} & sleep {sys.argv[1]}"])
+    def command(process):
+        try:
+            return open(f"/proc/{process}/cmdline", "rb").read()
+        except OSError:  # it ended
+            return b""
     def sleepers():
-        lines = [open(f"/proc/{p}/cmdline", "rb").read() for p in os.listdir("/proc") if p.isdigit()]
-        return sum(line.startswith(b"sleep\\0" + sys.argv[1].encode()) for line in lines)
+        return sum(command(p).startswith(b"sleep\\0" + sys.argv[1].encode()) for p in os.listdir("/proc") if p.isdigit())
     for _ in range(200):
         if sleepers() == 2:
             break

@@ -60,10 +60,11 @@ class Programs(Protocol):
 
 
 def optional() -> list[Requirement]:
-    """What `cluster.real_stores=auto` does without."""
+    """What `cluster.real_stores=auto` does without, and what only some leaks need."""
+    from mimir.cluster.netns.requirements import tool_requirements
     from mimir.cluster.netns.wordpress.packages import requirement
 
-    return [requirement()]
+    return [requirement(), *tool_requirements()]
 
 
 Make = Callable[[Layout, Network, Hosts, Path, np.random.Generator], Programs]
