@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
 import numba
 from llvmlite import ir
+from llvmlite.binding import add_symbol
 from numba.core import cgutils, types
+from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 
 #: no reference counts (`_nrt`): see numba, "extending", register_jitable
@@ -65,7 +67,21 @@ def _compiled(function: F, options: dict[str, Any]) -> F:
     file: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(file, "_source_stamp"):
         file._source_stamp = (file._source_stamp, _sources_digest(Path(function.__code__.co_filename).parent))
+    if not options.get("_nrt", True) and hasattr(compiled._cache, "_load_overload"):
+        compiled._cache.load_overload = partial(_load, compiled._cache)
     return cast(F, compiled)
+
+
+def _load(cache: Any, signature: Any, context: Any) -> Any:
+    """Machine code from the disk, or None, without what only compiling needs.
+
+    numba first loads everything that it can compile, and with that SciPy's linear algebra: half a second of a fresh process.
+    Code that is there needs the addresses of a few functions; what is not gets compiled, and the compiler loads its own.
+    """
+    for name, address in _nrt_python.c_helpers.items():
+        add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+    with cache._guard_against_spurious_io_errors():
+        return cache._load_overload(signature, context)
 
 
 def inlined(function: F) -> F:

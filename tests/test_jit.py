@@ -16,11 +16,14 @@ from mimir.jit import inlined, kernel
 ROOT = Path(__file__).resolve().parents[1]
 HELPER = "from mimir.jit import inlined\n\n@inlined\ndef step(x):\n    return x + {}\n"
 ENTRY = "from helper import step\nfrom mimir.jit import kernel\n\n@kernel\ndef entry(x):\n    return step(x)\n"
-RUN = "from entry import entry; value = entry(1); print(value, sum(entry.stats.cache_hits.values()))"
+RUN = (
+    "import sys; from entry import entry; value = entry(1); "
+    "print(value, sum(entry.stats.cache_hits.values()), int('numba.np.arraymath' in sys.modules))"
+)
 
 
 def run(folder: Path) -> list[int]:
-    """What the entry kernel gives in a fresh process, and whether its code came from the cache."""
+    """What the entry kernel gives in a fresh process, whether its code came from the cache, whether the compiler was loaded."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)]),
@@ -34,10 +37,10 @@ def run(folder: Path) -> list[int]:
 def test_an_edited_helper_makes_the_code_stale(tmp_path: Path) -> None:
     (tmp_path / "entry.py").write_text(ENTRY, encoding="utf-8")
     (tmp_path / "helper.py").write_text(HELPER.format(10), encoding="utf-8")
-    assert run(tmp_path) == [11, 0]
-    assert run(tmp_path) == [11, 1]
+    assert run(tmp_path) == [11, 0, 1]
+    assert run(tmp_path) == [11, 1, 0]
     (tmp_path / "helper.py").write_text(HELPER.format(20), encoding="utf-8")
-    assert run(tmp_path) == [21, 0]
+    assert run(tmp_path) == [21, 0, 1]
 
 
 def test_without_a_cache_folder_kernels_are_compiled_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
