@@ -18,7 +18,8 @@ from mimir.capture.tunnels import new_tunnels
 from mimir.errors import CaptureError
 from mimir.jit import Records
 
-BLOCK_BYTES = 1 << 20
+#: read at a time: what the second-level cache of a core holds with room to spare
+BLOCK_BYTES = 1 << 18
 BATCH_ROWS = 1 << 15
 
 

@@ -80,7 +80,7 @@ def build_edges(
         with closing(read_ahead(made, BATCHES_AHEAD) if workers > 1 else made) as batches:
             for batch in batches:
                 tracker.add(batch)
-    rows = write_edges(tracker.finish(), windows_s, recording, out)
+    rows = write_edges(tracker.finish(), windows_s, recording, out, workers)
     by_node = capture.by_node if isinstance(capture, NodeCaptures) else {}
     nodes = {name: {"packets": c.packets, "rows": c.rows, "bytes": c.bytes} for name, c in by_node.items()}
     return EdgeReport(

@@ -20,16 +20,11 @@ ROLE_BITS = {"service": table.SERVICE, "node": table.NODE, "node_port": table.NO
 
 @dataclass(frozen=True)
 class BaseEdges:
-    """Edges per base window as columns; `client` and `server` index `names`. Rows in no particular order."""
+    """Edges per base window, a row each of mimir.flows.settle.WIDTH cells. Rows in no particular order."""
 
     base_s: int
-    names: list[Name]
-    client: NDArray[np.int32]
-    server: NDArray[np.int32]
-    port: NDArray[np.int64]
-    proto: NDArray[np.int64]
-    window: NDArray[np.int64]  #: in base windows since the epoch
-    counters: NDArray[np.int64]  #: (rows, len(COUNTERS))
+    names: list[Name]  #: what the numbers of clients and servers mean
+    cells: NDArray[np.int64]  #: (rows, WIDTH): window since the epoch, client and server, port and protocol, counters
 
 
 class ConnectionTracker:
@@ -118,18 +113,7 @@ class ConnectionTracker:
     def finish(self) -> BaseEdges:
         """Settle what is pending and give the edges."""
         self._settle(everything=True)
-        e, n = self._edges, int(self._edges.size[0])
-        service = e.service[:n].astype(np.int64)
-        return BaseEdges(
-            self.base_s,
-            self._names,
-            e.client[:n],
-            e.server[:n],
-            service >> 8,
-            service & 0xFF,
-            e.window[:n],
-            e.counters[:n],
-        )
+        return BaseEdges(self.base_s, self._names, settle.cells_of(self._edges))
 
     def copies(self) -> dict[str, dict[str, int]]:
         """Packets and IP bytes left out as copies, by rule (`node` only if there are any); complete after `finish`."""

@@ -77,16 +77,22 @@ def number_in(entry: U64) -> U64:
 
 @kernel
 def rebuild(table: Table) -> None:
-    """Fill empty slots with the living connections."""
-    mask = np.uint64(len(table.slots) - 1)
+    """Fill empty slots with the living connections; slots are asked for a few connections ahead."""
+    slots, mask, waiting = table.slots, np.uint64(len(table.slots) - 1), 0
     for k in range(len(table.connections)):
         c = table.connections[k]
         if c.in_use and not c.state & DEAD:
             key = hash_ends(half_hash(c.a_high, c.a_low, c.a_port), half_hash(c.b_high, c.b_low, c.b_port), c.proto)
-            at = key & mask
-            while table.slots[at] != 0:
-                at = (at + np.uint64(1)) & mask
-            table.slots[at] = entry_of(key, k)
+            prefetch(slots, np.int64(key & mask))
+            table.hashes[waiting], table.numbers[waiting] = key, k
+            waiting += 1
+        if waiting == AHEAD or k == len(table.connections) - 1:
+            for j in range(waiting):
+                at = table.hashes[j] & mask
+                while slots[at] != 0:
+                    at = (at + np.uint64(1)) & mask
+                slots[at] = entry_of(table.hashes[j], table.numbers[j])
+            waiting = 0
 
 
 @inlined
@@ -215,11 +221,15 @@ def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: b
 @inlined
 def look_ahead(table: Table, p: Packets, start: Int, stop: Int) -> None:
     """Ask for the memory that packets up to `stop` will need. No result depends on it."""
-    slots, mask = table.slots, np.uint64(len(table.slots) - 1)
+    slots, mask, unused = table.slots, np.uint64(len(table.slots) - 1), table.meta[FREE]
     for at in range(start, stop):
         i = np.uint64(at)
         prefetch(slots, np.int64(p.key[i] & mask))
         if p.proto[i] == TCP and p.tcp_flags[i] & (SYN | ACK) == SYN:
+            if unused > 0:
+                unused -= 1
+                prefetch(table.connections, np.int64(table.free[unused]))
+                prefetch(table.sides, 2 * np.int64(table.free[unused]))
             high, low = source(p, i)
             prefetch(table.by_client, chain(high, low, np.int64(p.sport[i]), TCP))
             prefetch(table.by_token, token_chain(p.tcp_seq[i]))

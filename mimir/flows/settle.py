@@ -9,17 +9,31 @@ from numpy.typing import NDArray
 
 from mimir.capture.batch import ICMP, ICMP6
 from mimir.flows.follow import REORDER_NS, rebuild
-from mimir.flows.hashing import K1, K2, mix
+from mimir.flows.hashing import K1, K2, K3, mix
 from mimir.flows.legs import LEG_NS
-from mimir.flows.table import CONNECTIONS, COPY_BYTES, COPY_PACKETS, DEAD, FREE, NOT_A_COPY, ROWS, WATERMARK_NS, Table
+from mimir.flows.table import (
+    AHEAD,
+    CONNECTIONS,
+    COPY_BYTES,
+    COPY_PACKETS,
+    DEAD,
+    FREE,
+    NOT_A_COPY,
+    ROWS,
+    WATERMARK_NS,
+    Table,
+)
 from mimir.flows.tcp import expired
-from mimir.jit import Flag, Int, inlined, kernel
+from mimir.jit import U64, Flag, Int, inlined, kernel, prefetch
 
 #: in the order of mimir.flows.edges.COUNTERS
 (
     REQUEST_BYTES, RESPONSE_BYTES, REQUEST_PAYLOAD, RESPONSE_PAYLOAD, REQUEST_PACKETS, RESPONSE_PACKETS, NEW, EXCHANGES,
     MEDIATED, DNS_QUERIES, DNS_NAME_BYTES, N_COUNTERS,
 ) = range(12)  # fmt: skip
+#: cells of a row of `Edges`: base window, names of client and server, port × 256 + protocol, then the counters
+WINDOW, ENDS, SERVICE, FIRST_COUNTER = range(4)
+WIDTH = FIRST_COUNTER + N_COUNTERS
 SERVED = 1 | 8
 
 
@@ -32,59 +46,110 @@ class Names(NamedTuple):
 
 
 class Edges(NamedTuple):
-    """Edges per base window, hashed: keys (client name, server name, port × 256 + protocol, window) and counters."""
+    """Edges per base window, hashed; the cells of a row stand together, so that an addition touches two cache lines."""
 
-    client: NDArray[np.int32]
-    server: NDArray[np.int32]
-    service: NDArray[np.int32]
-    window: NDArray[np.int64]
-    counters: NDArray[np.int64]
+    cells: NDArray[np.int64]  #: WIDTH a row: window, ends, service, counters
     slots: NDArray[np.int32]
-    size: NDArray[np.int64]  #: one number
+    size: NDArray[np.int64]  #: rows, one number
+    ahead: NDArray[np.int64]  #: hash, ends and service of the next rows (look_ahead)
 
 
 def new_edges(rows: int) -> Edges:
     """Empty; `rows` is a power of two."""
     return Edges(
-        client=np.zeros(rows, np.int32),
-        server=np.zeros(rows, np.int32),
-        service=np.zeros(rows, np.int32),
-        window=np.zeros(rows, np.int64),
-        counters=np.zeros((rows, N_COUNTERS), np.int64),
+        cells=np.zeros(rows * WIDTH, np.int64),
         slots=np.full(2 * rows, -1, np.int32),
         size=np.zeros(1, np.int64),
+        ahead=np.zeros(3 * AHEAD, np.int64),
     )
 
 
 def grow_edges(edges: Edges) -> Edges:
     """Twice the room."""
-    old, out = len(edges.client), new_edges(2 * len(edges.client))
-    for name in ("client", "server", "service", "window", "counters"):
-        getattr(out, name)[:old] = getattr(edges, name)
+    out = new_edges(2 * (len(edges.cells) // WIDTH))
+    out.cells[: len(edges.cells)] = edges.cells
     out.size[0] = edges.size[0]
     rebuild_edges(out)
     return out
 
 
+def cells_of(edges: Edges) -> NDArray[np.int64]:
+    """The rows as a table of shape (rows, WIDTH), without a copy."""
+    return edges.cells[: int(edges.size[0]) * WIDTH].reshape(-1, WIDTH)
+
+
 @inlined
-def edge_slot(e: Edges, client: Int, server: Int, service: Int, window: Int) -> Int:
-    """Slot of an edge in a window, or the empty slot where it belongs."""
-    mask = len(e.slots) - 1
-    key = (np.uint64(client) << np.uint64(32)) ^ (np.uint64(server) * K1) ^ (np.uint64(service) * K2)
-    at = np.int64(mix(key ^ mix(np.uint64(window))) & np.uint64(mask))
+def is_full(e: Edges) -> Flag:
+    """Is there no room for another row?"""
+    return e.size[0] * WIDTH == len(e.cells)
+
+
+@inlined
+def pair(client: Int, server: Int) -> Int:
+    """The numbers of two names as one."""
+    return (client << 32) | server
+
+
+@inlined
+def edge_hash(ends: Int, service: Int, window: Int) -> U64:
+    """Where an edge in a window belongs."""
+    return mix(np.uint64(ends) * K1 + np.uint64(service) * K2 + np.uint64(window) * K3)
+
+
+@inlined
+def edge_row(e: Edges, key: U64, ends: Int, service: Int, window: Int) -> U64:
+    """Where the cells of an edge in a window begin; a new row if need be. The caller made sure there is room."""
+    mask = np.uint64(len(e.slots) - 1)
+    at = key & mask
     while e.slots[at] >= 0:
-        n = e.slots[at]
-        if e.window[n] == window and e.client[n] == client and e.server[n] == server and e.service[n] == service:
-            return at
-        at = (at + 1) & mask
-    return at
+        cell = np.uint64(e.slots[at]) * np.uint64(WIDTH)
+        known = (e.cells[cell] ^ window) | (e.cells[cell + np.uint64(ENDS)] ^ ends)
+        if known | (e.cells[cell + np.uint64(SERVICE)] ^ service) == 0:
+            return cell
+        at = (at + np.uint64(1)) & mask
+    e.slots[at] = e.size[0]
+    cell = np.uint64(e.size[0]) * np.uint64(WIDTH)
+    e.size[0] += 1
+    e.cells[cell], e.cells[cell + np.uint64(ENDS)], e.cells[cell + np.uint64(SERVICE)] = window, ends, service
+    return cell
+
+
+@inlined
+def expect(e: Edges, j: Int, ends: Int, service: Int, window: Int) -> None:
+    """Note what row `j` of those ahead is added to, and ask for its slot."""
+    key = edge_hash(ends, service, window)
+    i = np.uint64(3 * j)
+    e.ahead[i], e.ahead[i + np.uint64(1)], e.ahead[i + np.uint64(2)] = np.int64(key), ends, service
+    prefetch(e.slots, np.int64(key & np.uint64(len(e.slots) - 1)))
+
+
+@inlined
+def fetch_cells(e: Edges, rows: Int) -> None:
+    """Ask for the cells that the next `rows` expected rows are added to."""
+    for j in range(rows):
+        number = e.slots[np.uint64(e.ahead[np.uint64(3 * j)]) & np.uint64(len(e.slots) - 1)]
+        if number >= 0:
+            prefetch(e.cells, np.int64(number) * WIDTH)
+            prefetch(e.cells, np.int64(number) * WIDTH + WIDTH - 1)
+
+
+@inlined
+def expected_row(e: Edges, j: Int, window: Int) -> U64:
+    """The cells for row `j` of those ahead (see `edge_row`)."""
+    i = np.uint64(3 * j)
+    return edge_row(e, np.uint64(e.ahead[i]), e.ahead[i + np.uint64(1)], e.ahead[i + np.uint64(2)], window)
 
 
 @kernel
 def rebuild_edges(e: Edges) -> None:
     """Fill fresh slots after growth."""
+    mask = np.uint64(len(e.slots) - 1)
     for n in range(e.size[0]):
-        e.slots[edge_slot(e, e.client[n], e.server[n], e.service[n], e.window[n])] = n
+        cell = np.uint64(n) * np.uint64(WIDTH)
+        at = edge_hash(e.cells[cell + np.uint64(ENDS)], e.cells[cell + np.uint64(SERVICE)], e.cells[cell]) & mask
+        while e.slots[at] >= 0:
+            at = (at + np.uint64(1)) & mask
+        e.slots[at] = n
 
 
 @inlined
@@ -98,33 +163,37 @@ def owner(names: Names, address: Int, when_ns: Int) -> Int:
 
 
 @inlined
-def add_edge(table: Table, names: Names, e: Edges, r: Int) -> None:
-    """Add row `r` to its edge. The caller made sure there is room."""
+def add_edge(table: Table, e: Edges, r: Int, j: Int) -> None:
+    """Add row `r`, which is row `j` of those ahead, to its edge. The caller made sure there is room."""
     row = table.rows[r]
     c = table.connections[row.connection]
-    client, server = owner(names, c.client, c.first_ns), owner(names, c.server, c.first_ns)
-    port = 0 if c.proto == ICMP or c.proto == ICMP6 else c.a_port if c.client_is_b else c.b_port
-    service = (np.int64(port) << 8) | np.int64(c.proto)
-    slot = edge_slot(e, client, server, service, row.window)
-    n = np.int64(e.slots[slot])
-    if n < 0:
-        n = e.size[0]
-        e.size[0] += 1
-        e.slots[slot] = n
-        e.client[n], e.server[n], e.service[n], e.window[n] = client, server, service, row.window
-    counters = e.counters[n]
-    counters[REQUEST_BYTES] += row.request_bytes
-    counters[RESPONSE_BYTES] += row.response_bytes
-    counters[REQUEST_PAYLOAD] += row.request_payload
-    counters[RESPONSE_PAYLOAD] += row.response_payload
-    counters[REQUEST_PACKETS] += row.request_packets
-    counters[RESPONSE_PACKETS] += row.response_packets
-    counters[NEW] += row.connections
-    counters[EXCHANGES] += row.exchanges
-    counters[DNS_QUERIES] += row.dns_queries
-    counters[DNS_NAME_BYTES] += row.dns_name_bytes
+    n = expected_row(e, j, row.window) + np.uint64(FIRST_COUNTER)
+    e.cells[n + np.uint64(REQUEST_BYTES)] += row.request_bytes
+    e.cells[n + np.uint64(RESPONSE_BYTES)] += row.response_bytes
+    e.cells[n + np.uint64(REQUEST_PAYLOAD)] += row.request_payload
+    e.cells[n + np.uint64(RESPONSE_PAYLOAD)] += row.response_payload
+    e.cells[n + np.uint64(REQUEST_PACKETS)] += row.request_packets
+    e.cells[n + np.uint64(RESPONSE_PACKETS)] += row.response_packets
+    e.cells[n + np.uint64(NEW)] += row.connections
+    e.cells[n + np.uint64(EXCHANGES)] += row.exchanges
+    e.cells[n + np.uint64(DNS_QUERIES)] += row.dns_queries
+    e.cells[n + np.uint64(DNS_NAME_BYTES)] += row.dns_name_bytes
     if c.mediated or c.server_kind & SERVED:
-        counters[MEDIATED] += row.request_bytes + row.response_bytes
+        e.cells[n + np.uint64(MEDIATED)] += row.request_bytes + row.response_bytes
+
+
+@inlined
+def look_ahead(table: Table, names: Names, e: Edges, start: Int, stop: Int) -> None:
+    """Where will rows up to `stop` be added? Ask for that memory, so that waiting for it overlaps."""
+    for r in range(start, stop):
+        prefetch(table.connections, np.int64(table.rows[r].connection))
+    for r in range(start, stop):
+        row = table.rows[r]
+        c = table.connections[row.connection]
+        port = 0 if c.proto == ICMP or c.proto == ICMP6 else c.a_port if c.client_is_b else c.b_port
+        ends = pair(owner(names, c.client, c.first_ns), owner(names, c.server, c.first_ns))
+        expect(e, r - start, ends, (np.int64(port) << 8) | np.int64(c.proto), row.window)
+    fetch_cells(e, stop - start)
 
 
 @inlined
@@ -133,30 +202,43 @@ def is_settled(table: Table, k: Int) -> Flag:
     return table.connections[k].born_ns + LEG_NS + REORDER_NS < table.meta[WATERMARK_NS]
 
 
+@inlined
+def leave_out(table: Table, r: Int) -> None:
+    """Count row `r` of a copy."""
+    row = table.rows[r]
+    c = table.connections[row.connection]
+    table.copies[c.rule, COPY_PACKETS] += np.int64(row.request_packets) + np.int64(row.response_packets)
+    table.copies[c.rule, COPY_BYTES] += row.request_bytes + row.response_bytes
+    table.proofs[c.proof, COPY_PACKETS] += np.int64(row.request_packets) + np.int64(row.response_packets)
+    table.proofs[c.proof, COPY_BYTES] += row.request_bytes + row.response_bytes
+
+
 @kernel
 def settle_rows(table: Table, names: Names, e: Edges, start: Int, everything: bool) -> Int:
     """Move settled rows from `start` on to the edges, in place; unsettled ones get a negative mark.
 
     Returns the row at which the edges were full, or the number of rows when done.
     """
-    for r in range(start, table.meta[ROWS]):
-        if e.size[0] == len(e.client):
-            return r
-        row = table.rows[r]
-        c = table.connections[row.connection]
-        if not everything and not is_settled(table, row.connection):
-            continue
-        if c.rule == NOT_A_COPY:
-            add_edge(table, names, e, r)
-        else:
-            table.copies[c.rule, COPY_PACKETS] += np.int64(row.request_packets) + np.int64(row.response_packets)
-            table.copies[c.rule, COPY_BYTES] += row.request_bytes + row.response_bytes
-            table.proofs[c.proof, COPY_PACKETS] += np.int64(row.request_packets) + np.int64(row.response_packets)
-            table.proofs[c.proof, COPY_BYTES] += row.request_bytes + row.response_bytes
-        if c.row == r:
-            c.row = -1
-        row.connection = -1
-    return np.int64(table.meta[ROWS])
+    first, rows = start, np.int64(table.meta[ROWS])
+    while first < rows:
+        stop = min(first + AHEAD, rows)
+        look_ahead(table, names, e, first, stop)
+        for r in range(first, stop):
+            if is_full(e):
+                return r
+            row = table.rows[r]
+            c = table.connections[row.connection]
+            if not everything and not is_settled(table, row.connection):
+                continue
+            if c.rule == NOT_A_COPY:
+                add_edge(table, e, r, r - first)
+            else:
+                leave_out(table, r)
+            if c.row == r:
+                c.row = -1
+            row.connection = -1
+        first = stop
+    return rows
 
 
 @kernel

@@ -82,9 +82,8 @@ class Table(NamedTuple):
     copies: NDArray[np.int64]  #: (rules, 2): packets and IP bytes removed
     proofs: NDArray[np.int64]  #: (proofs, 2): the same, by what showed it
     meta: NDArray[np.int64]
-    numbers: NDArray[
-        np.int64
-    ]  #: connections of the next packets as far as known, or -1 (mimir.flows.follow.look_ahead)
+    numbers: NDArray[np.int64]  #: connections of the next packets as far as known, or -1 (follow.look_ahead)
+    hashes: NDArray[np.uint64]  #: of the next connections to enter (follow.rebuild)
 
 
 def new_table(connections: int, rows: int, addresses: int, known_endpoints: int, most: int = 0) -> Table:
@@ -110,6 +109,7 @@ def new_table(connections: int, rows: int, addresses: int, known_endpoints: int,
         proofs=np.zeros((len(PROOF_NAMES), 2), np.int64),
         meta=meta,
         numbers=np.zeros(AHEAD, np.int64),
+        hashes=np.zeros(AHEAD, np.uint64),
     )
 
 

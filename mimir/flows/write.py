@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mimir.capture.ahead import read_ahead
 from mimir.files import atomic
+from mimir.flows import settle
 from mimir.flows.coarsen import coarsen
 from mimir.flows.connections import BaseEdges
 from mimir.flows.edges import COUNTERS
+from mimir.jit import kernel
 
 #: base rows expanded at a time
 SLICE_ROWS = 1 << 16
@@ -38,24 +42,33 @@ SCHEMA = pa.schema(
 _CODED = pa.schema([pa.field(f.name, pa.dictionary(pa.int32(), f.type) if f.name in TEXTS else f.type) for f in SCHEMA])
 
 
-def write_edges(edges: BaseEdges, windows_s: Sequence[int], recording: str, out: Path) -> int:
-    """Write the edges of one recording atomically; returns the number of rows. Same edges, same bytes."""
+def write_edges(edges: BaseEdges, windows_s: Sequence[int], recording: str, out: Path, workers: int = 1) -> int:
+    """Write the edges of one recording atomically; returns the number of rows. Same edges, same bytes.
+
+    With two `workers` or more, tables are made on a thread of their own while the one before is packed.
+    """
     rows = 0
     options = {"compression": "zstd", "store_schema": False}
-    with atomic(out) as temporary, pq.ParquetWriter(temporary, _CODED, **options) as writer:
-        for part in expand(edges, windows_s, recording):
+    made = expand(edges, windows_s, recording)
+    with (
+        closing(read_ahead(made, 1) if workers > 1 else made) as parts,
+        atomic(out) as temporary,
+        pq.ParquetWriter(temporary, _CODED, **options) as writer,
+    ):
+        for part in parts:
             writer.write_table(part)
             rows += part.num_rows
     return rows
 
 
-def expand(edges: BaseEdges, windows_s: Sequence[int], recording: str) -> Iterator[pa.Table]:
+def expand(edges: BaseEdges, windows_s: Sequence[int], recording: str) -> Generator[pa.Table, None, None]:
     """Sorted tables in the order of the file: window lengths ascending, then time."""
     longer = edges
     for window_s in sorted(set(windows_s)):
         longer = coarsen(edges if window_s % longer.base_s else longer, window_s)
-        order = np.argsort(longer.window, kind="stable")
-        starts = longer.window[order] * window_s
+        windows = np.ascontiguousarray(longer.cells[:, settle.WINDOW])
+        order = np.argsort(windows, kind="stable")
+        starts = windows[order] * window_s
         slicer = _Slicer(longer, recording)
         for a, b in pairwise(_cuts(starts)):
             yield slicer.table(order[a:b], starts[a:b], window_s)
@@ -88,14 +101,16 @@ class _Slicer:
     def table(self, rows: NDArray[np.int64], starts: NDArray[np.int64], window_s: int) -> pa.Table:
         """Both views of base rows `rows`, grouped and sorted by the key columns."""
         edges, size = self.edges, len(self.names)
-        client, server = edges.client[rows], edges.server[rows]
-        service = (edges.port[rows] << 8) | self.proto_rank[edges.proto[rows]]
+        ends, service = edges.cells[rows, settle.ENDS], edges.cells[rows, settle.SERVICE]
+        client, server = ends >> 32, ends & 0xFFFFFFFF
+        service = (service & ~0xFF) | self.proto_rank[service & 0xFF]
         first = np.concatenate([(starts - starts[0]) // window_s * size + ranks[client] for ranks in self.views])
         second = np.concatenate([(ranks[server] << 25) | (service << 1) | v for v, ranks in enumerate(self.views)])
         order = _sorted_by(first, second, size)
         first, second = first[order], second[order]
         heads = np.flatnonzero(np.r_[True, (first[1:] != first[:-1]) | (second[1:] != second[:-1])])
-        sums = np.add.reduceat(edges.counters[rows[order % len(rows)]], heads, axis=0)
+        sums = np.zeros((settle.N_COUNTERS, len(heads)), np.int64)
+        add_groups(edges.cells, rows, order, heads, sums)
         first, second = first[heads], second[heads]
         columns = [
             self._coded([self.recording], np.zeros(len(heads), np.int64)),
@@ -106,7 +121,7 @@ class _Slicer:
             _numbers(((second >> 9) & 0xFFFF).astype(np.int32)),
             self._coded(self.protocols, (second >> 1) & 0xFF),
             self._coded(list(VIEWS), second & 1),
-            *(_numbers(np.ascontiguousarray(column)) for column in sums.T),
+            *(_numbers(column) for column in sums),
         ]
         return pa.table(columns, schema=_CODED)
 
@@ -118,6 +133,21 @@ class _Slicer:
         number = np.cumsum(used, dtype=np.int32) - np.int32(1)
         occurring = _texts([texts[i] for i in np.flatnonzero(used).tolist()])
         return pa.DictionaryArray.from_arrays(_numbers(number[index]), occurring)
+
+
+@kernel
+def add_groups(
+    cells: NDArray[np.int64], rows: NDArray[np.int64], order: NDArray[np.int64], heads: NDArray[np.int64],
+    sums: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Add up counters of `rows`, each of which stands once a view in `order`, by groups that begin at `heads`."""
+    for g in range(len(heads)):
+        stop = heads[g + 1] if g + 1 < len(heads) else len(order)
+        for at in range(heads[g], stop):
+            number = order[at]
+            row = cells[rows[number - len(rows) if number >= len(rows) else number]]
+            for j in range(settle.N_COUNTERS):
+                sums[j, g] += row[settle.FIRST_COUNTER + j]
 
 
 def _sorted_by(first: NDArray[np.int64], second: NDArray[np.int64], names: int) -> NDArray[np.int64]:

@@ -39,7 +39,7 @@ def kernel(path: Path) -> Answer:
     for batch in open_capture(path):
         tracker.add(batch)
         packets += len(batch)
-    return {"packets": packets, "rows": len(tracker.finish().window)}
+    return {"packets": packets, "rows": len(tracker.finish().cells)}
 
 
 def plain(path: Path) -> Answer:

@@ -119,7 +119,7 @@ def test_known_endpoints_of_services_nodes_and_backends() -> None:
 def test_a_large_cluster_fits() -> None:
     known = {((0, 0xFFFF << 32 | i), 0): {"service"} for i in range(140_000)}
     tracker = ConnectionTracker(Identity(endpoints=known), 1, 300)
-    assert len(tracker.finish().window) == 0
+    assert len(tracker.finish().cells) == 0
 
 
 def test_dual_stack_headless_and_pending_entities() -> None:

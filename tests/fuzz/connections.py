@@ -90,9 +90,11 @@ def edges(data: bytes, rows: int, most: int) -> tuple[Rows, ConnectionTracker]:
     for start in range(0, len(batch), rows):
         tracker.add(batch.take(slice(start, start + rows)))
     e = tracker.finish()
-    keys = zip(e.client.tolist(), e.server.tolist(), e.port.tolist(), e.proto.tolist(), e.window.tolist(), strict=True)
     names: list[Name] = e.names
-    found = [(names[c].pod, names[s].pod, *rest, *line) for (c, s, *rest), line in zip(keys, e.counters.tolist(), strict=True)]  # fmt: skip
+    found = [
+        (names[ends >> 32].pod, names[ends & 0xFFFFFFFF].pod, service >> 8, service & 0xFF, window, *counters)
+        for window, ends, service, *counters in e.cells.tolist()
+    ]
     return sorted(found), tracker
 
 

@@ -44,8 +44,9 @@ def spread(tables: Sequence[FlowTable], identity: Identity, base_s: int) -> Base
         keys = np.stack([client, server, table.data[:, RESP_PORT], table.data[:, PROTO]], axis=1)
         parts += _pieces(table.data, keys, base_s * NS_PER_S)
     keys, sums = _group(np.concatenate([k for k, _ in parts]), np.concatenate([s for _, s in parts]))
-    ends = keys[:, :2].astype(np.int32)
-    return BaseEdges(base_s, list(names), ends[:, 0], ends[:, 1], keys[:, 2], keys[:, 3], keys[:, 4], sums)
+    client, server, port, proto, window = keys.T
+    cells = np.column_stack([window, (client << 32) | server, (port << 8) | proto, sums])
+    return BaseEdges(base_s, list(names), cells)
 
 
 def _name_numbers(table: FlowTable, column: int, identity: Identity, names: dict[Name, int]) -> NDArray[np.int64]:
