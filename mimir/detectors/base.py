@@ -92,6 +92,15 @@ class Calibrated(Protocol):
 
 
 @runtime_checkable
+class Supervised(Protocol):
+    """A detector that is shown labelled leaks after `fit`; before that it can score nothing."""
+
+    def learn(self, windows: EdgeSeries, labels: NDArray[np.int8]) -> Self:
+        """Learn from windows with `labels` (T,): 1 a leak delivered bytes in it, 0 benign, -1 neither (left out)."""
+        ...
+
+
+@runtime_checkable
 class Mapped(Protocol):
     """A detector that can state, before any leak, what it would not see."""
 

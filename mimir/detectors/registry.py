@@ -35,6 +35,7 @@ DETECTORS: dict[str, str] = {
     "midas": "mimir.detectors.midas:Midas",
     "midas_f": "mimir.detectors.midas:MidasF",
     "midas_r": "mimir.detectors.midas:MidasR",
+    "mimir_lasso": "mimir.detectors.mimir_lasso:MimirLasso",
     "oddball": "mimir.detectors.oddball:Oddball",
     "isolation_forest": "mimir.detectors.isolation_forest:IsolationForest",
     "lof": "mimir.detectors.lof:Lof",
@@ -60,6 +61,10 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "edge_count": {"rises": "it counts edges: more bytes on an edge that is there already change nothing"},
     "invariant_network": {"rises": "it counts broken invariants, not bytes: what is broken cannot break again"},
     "isolation_forest": {"rises": SATURATES},
+    "mimir_lasso": dict.fromkeys(
+        ("leak_shows", "rises", "never_falls"),
+        "it knows the kinds of leak it was shown: relays on allowed edges, and these checks leak over a new one",
+    ),
     "random": {
         "learns": "its numbers never meet the data",
         "leak_shows": "its numbers never meet the data",

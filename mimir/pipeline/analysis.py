@@ -15,6 +15,7 @@ from mimir.pipeline.flow_records import NAME as FLOWS
 from mimir.pipeline.flow_records import merge_flows
 from mimir.pipeline.recordings import Recorded
 from mimir.pipeline.run_directory import RunDirectory
+from mimir.pipeline.training import supervised
 from mimir.spec import Spec
 
 STAGES = ("assemble", "graphs", "detect", "evaluate", "report")
@@ -170,8 +171,12 @@ def stages(spec: Spec, plain: Mapping[str, Any], directory: RunDirectory, cache:
         part = {"detector": plain["detector"], "app": spec.app.sensitive, "budget": spec.evaluation.alerts_per_day}
         part |= pinned_digest(spec)
         inputs = ["edges.parquet", "entities.jsonl", "timeline.jsonl"]
+        rooms: tuple[str, ...] = DETECT_ROOMS
+        if supervised(spec):  # labels come from the ledger of the training recording
+            part["recovery_s"], rooms = spec.evaluation.recovery_s, (*DETECT_ROOMS, "evaluation")
+            inputs += ["truth.jsonl"]
         inputs += ["fields.parquet"] if reads_messages(spec, path) else []
-        directory.stage("detect", DETECT_ROOMS, part, inputs, lambda: detect_all(spec, directory, cache))
+        directory.stage("detect", rooms, part, inputs, lambda: detect_all(spec, directory, cache))
 
     def evaluate() -> None:
         part = {"evaluation": plain["evaluation"], "windows": lengths, "seed": spec.seed, "ledger": has_ledger(spec)}

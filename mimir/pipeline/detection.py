@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimir.errors import MimirError, Problem
-from mimir.files import atomic, read_json, sha256, write_json, write_jsonl
+from mimir.files import atomic, read_json, read_jsonl, sha256, write_json, write_jsonl
 from mimir.flows.edges import EdgeSeries
 from mimir.flows.identity import load_identity, read_workloads
 from mimir.flows.messages import with_messages
 from mimir.flows.series import load_series
 from mimir.pipeline.alert_stream import Judged, filter_of, write_stream
 from mimir.pipeline.run_directory import RunDirectory
+from mimir.pipeline.training import TRAIN, labels_of
 from mimir.spec import Spec
 
 if TYPE_CHECKING:
@@ -115,14 +116,18 @@ def reads_messages(spec: Spec, path: Path) -> bool:
 
 
 def _freeze(spec: Spec, path: Path, window_s: int) -> tuple[Detector, Calibration, Threshold, Scores]:
-    """Fit on `fit`, calibrate on `calibrate`, store both, and hand back the detector as loaded from the store."""
-    from mimir.detectors.base import Mapped
+    """Fit on `fit` (a supervised detector on `train` too), calibrate on `calibrate`, store both, and hand back the detector as loaded from the store."""
+    from mimir.detectors.base import Mapped, Supervised
     from mimir.detectors.calibration import Calibration
     from mimir.detectors.combination import calibration_scores
     from mimir.detectors.registry import create, load_detector, save_state
 
     folder = path / "detector" / f"w{window_s}"
-    save_state(create(spec.detector).fit(recording_series(spec, path, "fit", window_s)), folder)
+    fitted = create(spec.detector).fit(recording_series(spec, path, "fit", window_s))
+    if isinstance(fitted, Supervised):
+        shown = recording_series(spec, path, TRAIN, window_s)
+        fitted.learn(shown, labels_of(spec, read_jsonl(path / "truth.jsonl"), shown.window_start, window_s))
+    save_state(fitted, folder)
     detector = load_detector(folder)
     series = recording_series(spec, path, "calibrate", window_s)
     benign = calibration_scores(detector, series)

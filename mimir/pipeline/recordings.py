@@ -1,4 +1,4 @@
-"""Make the three recordings and their edges, in worker processes where the cluster allows it, sharing them between runs."""
+"""Make the recordings and their edges, in worker processes where the cluster allows it, sharing them between runs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import multiprocessing
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 from mimir.cluster.base import Cluster, RecordingOrder
 from mimir.cluster.baseline import carrying_services
-from mimir.cluster.synthetic import CHANNEL as SYNTHETIC
 from mimir.cluster.synthetic import is_synthetic
 from mimir.errors import RequirementError
 from mimir.pipeline.baseline import baseline_of
@@ -24,23 +23,15 @@ from mimir.pipeline.fields import dissect_captures, fields_key
 from mimir.pipeline.flow_records import flows_key, flows_of
 from mimir.pipeline.injection import inject, injection_key
 from mimir.pipeline.lifecycle import leave_with_parent
+from mimir.pipeline.record_key import record_key
+from mimir.pipeline.training import supervised, training_order, training_plain
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
-from mimir.spec.load import load_identity
 from mimir.units import DAY_S
 
 RECORDINGS = ("fit", "calibrate", "test")
 EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z: where the simulated clock starts
-SPEC_FILES = tuple(f"spec/{name}.py" for name in ("app", "change", "cluster", "exfiltration", "load"))
-#: of `spec` only what recordings are made by: a new detector must not make them stale
-RECORD_ROOMS = ("apps", "load", "exfiltration", "cluster", "capture", *SPEC_FILES, "files.py", "jit.py", "units.py")
-FLOW_FILE_ROOMS = ("flows/foreign", "flows/identity.py", "flows/addresses.py", "flows/listings.py")
 EDGE_ROOMS = ("capture", "flows", "files.py", "jit.py", "units.py")
-_NOT_SENT = (
-    "mix",
-    "mixes",
-    "session",
-)  # of app.users: shares come with the load, and no size depends on what a session knows
 Report = Callable[[str, float, int], None]  # recording, seconds done, packets
 
 
@@ -65,12 +56,30 @@ def orders(spec: Spec) -> list[RecordingOrder]:
     return result
 
 
+def planned(spec: Spec) -> list[RecordingOrder]:
+    """All orders of a run: the training recording of a supervised detector comes before the three."""
+    return [*([training_order(spec, EPOCH_S)] if supervised(spec) else []), *orders(spec)]
+
+
 def record_all(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, report: Report) -> list[Recorded]:
-    """All three recordings with edges, in order. Raises what the first failing one raised."""
-    cluster = create_cluster(spec)
-    unmet = [r for r in cluster.requirements() if not r.met]
-    if unmet:
-        raise RequirementError("\n".join(f"cluster={spec.cluster.name} needs {r.name}: {r.how_to_meet}" for r in unmet))
+    """All recordings with edges, in order. Raises what the first failing one raised."""
+    shown = [record_training(plain, cache, workers, report)] if supervised(spec) else []
+    return [*shown, *_record_three(spec, plain, cache, workers, report)]
+
+
+def record_training(plain: Mapping[str, Any], cache: Path, workers: int, report: Report) -> Recorded:
+    """The recording with labelled leaks of a supervised detector."""
+    own = training_plain(plain)
+    spec = from_plain(own, check=False)
+    order, cluster = training_order(spec, EPOCH_S), _ready(spec)
+    if workers > 1 and cluster.parallel:
+        return _in_processes(own, cache, [order], 1, report)[0]
+    with cluster as running:
+        return record_one(spec, own, cache, order, report, running.record, workers)
+
+
+def _record_three(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, report: Report) -> list[Recorded]:
+    cluster = _ready(spec)
     side_by_side = workers > 1 and cluster.parallel
     wanted = orders(spec)
     services = carrying_services(spec)
@@ -80,6 +89,15 @@ def record_all(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, rep
         with cluster as running:
             return [record_one(spec, plain, cache, order, report, running.record, workers) for order in wanted]
     return _after_fit(spec, plain, cache, wanted, services, workers, report, cluster)
+
+
+def _ready(spec: Spec) -> Cluster:
+    """The cluster; RequirementError where this machine does not have what it needs."""
+    cluster = create_cluster(spec)
+    unmet = [r for r in cluster.requirements() if not r.met]
+    if unmet:
+        raise RequirementError("\n".join(f"cluster={spec.cluster.name} needs {r.name}: {r.how_to_meet}" for r in unmet))
+    return cluster
 
 
 def _after_fit(
@@ -105,9 +123,17 @@ def _after_fit(
         return [*done, record_one(spec, plain, cache, last, report, running.record, workers)]
 
 
-def all_recorded(plain: Mapping[str, Any], cache: Path, wanted: list[RecordingOrder]) -> bool:
+def all_recorded(spec: Spec, plain: Mapping[str, Any], cache: Path) -> bool:
     """Is every recording in the shared cache already?"""
-    return all((cache / f"record-{record_key(plain, order)}" / "stage.json").exists() for order in wanted)
+    keys = [record_key(plain, order) for order in orders(spec)]
+    keys += [training_key(plain)] if supervised(spec) else []
+    return all((cache / f"record-{key}" / "stage.json").exists() for key in keys)
+
+
+def training_key(plain: Mapping[str, Any]) -> str:
+    """Key of the training recording: tests of several scenarios share it."""
+    own = training_plain(plain)
+    return record_key(own, training_order(from_plain(own, check=False), EPOCH_S))
 
 
 def record_one(
@@ -188,38 +214,6 @@ def _numbered(files: Mapping[str, str]) -> dict[str, str]:
     captures = [f"{parts[1]}/{digest}" if len(parts) > 2 else digest for parts, digest in packets]
     named = {name: files[name] for name in ("entities.jsonl", "addresses.txt") if name in files}
     return {f"capture {number}": digest for number, digest in enumerate(captures)} | named
-
-
-def record_key(plain: Mapping[str, Any], order: RecordingOrder) -> str:
-    """What decides the packets of a recording: benign ones do not depend on the exfiltration, none on the detector."""
-    users = plain["app"]["users"]
-    part = {
-        "app": {**plain["app"], "users": {k: v for k, v in users.items() if k not in _NOT_SENT}},
-        "cluster": plain["cluster"],
-        "load": load_identity(plain["load"], users, order.name),
-        "capture": {k: plain["capture"][k] for k in ("snaplen_bytes", "payload")},
-        "order": [order.name, order.start_s, order.duration_s, list(order.entropy)],
-        "exfiltration": plain["exfiltration"] if order.leaking and not _benign_capture(plain) else None,
-    }
-    if order.leaking and part["load"].get("trigger_separate"):
-        part["apart_s"] = plain["evaluation"]["recovery_s"]  # triggers keep that far from incidents
-    if order.baseline is not None and not _benign_capture(plain):
-        part["baseline"] = asdict(order.baseline)
-    files = {k: _file_state(v) for k, v in plain["cluster"].items() if isinstance(v, str) and Path(v).exists()}
-    recorded = plain["cluster"]["name"] == "recorded"  # files of flow records are read by the flows room
-    return stage_key("record", (*RECORD_ROOMS, *FLOW_FILE_ROOMS) if recorded else RECORD_ROOMS, part, files)
-
-
-def _benign_capture(plain: Mapping[str, Any]) -> bool:
-    """Does the leak leave the packets alone? Triggers keep away from incidents, so that then they are not the same."""
-    return plain["exfiltration"]["channel"] in ("none", SYNTHETIC) and not plain["load"]["triggers"]
-
-
-def _file_state(name: str) -> str:
-    """Names, sizes and modification times of a user's input files: cheap, and enough to notice a change."""
-    path = Path(name)
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return repr([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()])
 
 
 def _in_processes(

@@ -21,8 +21,9 @@ from mimir.pipeline.fields import field_problems
 from mimir.pipeline.job import Outcome
 from mimir.pipeline.lifecycle import exclusive
 from mimir.pipeline.progress import Progress
-from mimir.pipeline.recordings import RECORDINGS, Recorded, all_recorded, orders, record_all
+from mimir.pipeline.recordings import Recorded, all_recorded, planned, record_all
 from mimir.pipeline.run_directory import RunDirectory, environment
+from mimir.pipeline.training import TRAIN, training_problems, training_spec
 from mimir.spec import Spec
 from mimir.spec.signature import signature
 from mimir.spec.validate import validate
@@ -40,6 +41,7 @@ def run(spec: Spec, plain: dict[str, Any], context: JobContext) -> Outcome:
     problems = [*validate(spec), *create_cluster(spec).problems(), *analysis.expectation_problems(spec)]
     problems += [*blind_detector(spec), *detector_problems(spec), *field_problems(spec)]
     problems += engine_problems(spec.capture.engine)
+    problems = problems or training_problems(spec)
     problems = problems or _misfits(spec)
     if problems:
         raise SpecError(problems)
@@ -72,7 +74,11 @@ def _misfits(spec: Spec) -> list[Problem]:
         return []
     from mimir.cluster.simulated.triggers import schedule_problems
 
-    return [problem for order in orders(spec) for problem in schedule_problems(spec, order)]
+    return [
+        problem
+        for order in planned(spec)
+        for problem in schedule_problems(training_spec(spec) if order.name == TRAIN else spec, order)
+    ]
 
 
 def run_path(spec: Spec, plain: dict[str, Any]) -> Path:
@@ -83,13 +89,14 @@ def run_path(spec: Spec, plain: dict[str, Any]) -> Path:
 
 def make_plan(spec: Spec, path: Path) -> dict[str, Any]:
     """What would happen: recordings, windows, what the cluster would create."""
+    names = [order.name for order in planned(spec)]
     return {
         "run_directory": str(path),
-        "recordings": [_planned(spec, order) for order in orders(spec)],
+        "recordings": [_planned(spec, order) for order in planned(spec)],
         "stages": [
-            *(f"record:{n}" for n in RECORDINGS),
-            *(f"edges:{n}" for n in RECORDINGS),
-            *(f"fields:{n}" for n in RECORDINGS if spec.capture.dissector != "none"),
+            *(f"record:{n}" for n in names),
+            *(f"edges:{n}" for n in names),
+            *(f"fields:{n}" for n in names if spec.capture.dissector != "none"),
             *analysis.STAGES,
             "track",
         ],
@@ -99,7 +106,10 @@ def make_plan(spec: Spec, path: Path) -> dict[str, Any]:
 
 def _planned(spec: Spec, order: RecordingOrder) -> dict[str, Any]:
     """A recording before it is made; how long a capture lasts that already exists is only known once it is read."""
-    told = {"name": order.name, "leaking": order.leaking and spec.exfiltration.channel != "none"}
+    leak = training_spec(spec).exfiltration if order.name == TRAIN else spec.exfiltration
+    told: dict[str, Any] = {"name": order.name, "leaking": order.leaking and leak.channel != "none"}
+    if order.name == TRAIN:
+        told |= {"path": leak.path, "rates_bytes_per_min": leak.rates_bytes_per_min or [leak.rate_bytes_per_min]}
     if spec.cluster.name == "recorded":
         return told
     if spec.cluster.name == "netns":  # real time: it starts when it starts
@@ -137,10 +147,10 @@ def _stages(spec: Spec, plain: dict[str, Any], directory: RunDirectory, context:
     cache = Path(spec.paths.cache).absolute()
     workers = 1 if context.sweep_folder else spec.workers
     known = spec.cluster.name != "recorded"
-    durations = {o.name: float(o.duration_s) if known else None for o in orders(spec)}
+    durations = {o.name: float(o.duration_s) if known else None for o in planned(spec)}
     with Progress(spec.verbosity, durations) as progress:
         progress.say(f"run {directory.path.name}: {spec.app.name} on {spec.cluster.name}, {spec.exfiltration.name}")
-        if not all_recorded(plain, cache, orders(spec)):
+        if not all_recorded(spec, plain, cache):
             progress.say(
                 "recording, and reducing packets to edges (the first run compiles its kernels: a minute, once)"
             )

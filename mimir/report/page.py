@@ -166,11 +166,21 @@ def _about(run: RunFiles) -> list[tuple[str, str]]:
         ("Cluster", spec.get("cluster", {}).get("name")),
         ("Load", load_words(load)),
         ("Exfiltration", f"{leak.get('name')}" + (f" at {rate} a minute" if rate else "")),
-        ("Detector", spec.get("detector", {}).get("name")),
+        ("Detector", detector_words(run)),
         ("Windows", f"{run.primary_s} s"),
         ("Seed", spec.get("seed")),
     ]
     return [(term, str(text)) for term, text in rows if text is not None]
+
+
+def detector_words(run: RunFiles) -> str:
+    """Its name; of a supervised one also the leaks it was shown."""
+    name = str(run.spec.get("detector", {}).get("name"))
+    shown = [row for row in run.truth if row.get("recording") == "train"]
+    if not shown:
+        return name
+    paths = " and ".join(sorted({" → ".join(row["path"]) for row in shown}))
+    return f"{name} (supervised: it was shown {len(shown)} labelled leaks over {paths}; compare it with supervised ones only)"
 
 
 def _identity(run: RunFiles) -> list[tuple[str, str]]:

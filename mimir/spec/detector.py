@@ -180,6 +180,21 @@ class InvariantNetworkSpec:
     per_measure: int
 
 
+@pydantic_dataclass(frozen=True, config=STRICT)
+class MimirLassoSpec:
+    """Parameters of mimir.detectors.mimir_lasso."""
+
+    name: Literal["mimir_lasso"]
+    windows_s: list[int]
+    model: Literal["lasso", "logistic", "gradient_boosting"]
+    penalty: float
+    trees: int
+    seed: Annotated[int, Field(ge=0)]
+
+
+#: detectors that learn from labelled leaks: a run makes a recording with some for them (evaluation.train)
+SUPERVISED = frozenset({"mimir_lasso"})
+
 DetectorSpec = Annotated[
     AllowlistSpec
     | CopodSpec
@@ -193,6 +208,7 @@ DetectorSpec = Annotated[
     | InvariantsSpec
     | IsolationForestSpec
     | LofSpec
+    | MimirLassoSpec
     | OcsvmSpec
     | PcaSpeSpec
     | PcrSpec

@@ -53,6 +53,8 @@ class EvaluationSpec:
     fit_s: int
     calibrate_s: int
     test_s: int
+    train_s: int
+    train: ExfiltrationSpec  #: what leaks in the recording that only supervised detectors get
     alerts_per_day: float
     confidence: float
     bootstrap_resamples: int
@@ -100,5 +102,5 @@ class Spec:
     paths: PathsSpec
 
     def recording_s(self, name: str) -> int:
-        """Length (s) of the recording `name` (fit, calibrate, test): `load.duration_s`, or as `evaluation` says."""
+        """Length (s) of the recording `name` (fit, calibrate, test, train): `load.duration_s`, or as `evaluation` says."""
         return int(self.load.duration_s or getattr(self.evaluation, f"{name}_s"))

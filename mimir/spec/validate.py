@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mimir.errors import Problem
+from mimir.spec.detector import SUPERVISED
 from mimir.spec.schema import Spec
 
 
@@ -64,7 +65,8 @@ def _evaluation(spec: Spec) -> Iterator[Problem]:
     if spec.cluster.name == "recorded":
         return
     longest = max(spec.detector.windows_s, default=60)
-    for name in ("fit", "calibrate", "test"):
+    shown = ("train",) if spec.detector.name in SUPERVISED else ()
+    for name in ("fit", "calibrate", "test", *shown):
         seconds, key = spec.recording_s(name), "load.duration_s" if spec.load.duration_s else f"evaluation.{name}_s"
         if seconds < 20 * longest:
             yield Problem(key, f"is too short for windows of {longest} s (got {seconds} s)",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mimir.detectors.base import Detector, Scores
+from mimir.detectors.base import Detector, Scores, Supervised
 from mimir.detectors.egress_volume import EgressVolume
 from mimir.detectors.registry import DETECTORS, EXCEPTIONS, NOT_PARAMETERS, build, create, names
 from mimir.errors import MimirError, NotFittedError
@@ -145,6 +145,9 @@ def test_every_detector_with_its_fit_turned_off_fails(name: str, off: str) -> No
 def test_a_large_application_is_learned_and_scored(name: str) -> None:
     """1,000 windows × 200 edges; what it costs stands in docs/results/detector-cost.md (tests/benchmarks/bench_detectors.py)."""
     fit, test = (with_messages(wide(1000, 200, seed)) for seed in (1, 2))
-    scores = from_yaml(name).fit(fit).score(test)
+    detector = from_yaml(name).fit(fit)
+    if isinstance(detector, Supervised):
+        detector.learn(fit, (np.arange(1000) < 100).astype(np.int8))
+    scores = detector.score(test)
     assert scores.contributions.shape == (1000, 200)
     assert np.isfinite(scores.score).all()

@@ -15,7 +15,8 @@ from mimir.load.mixes import mix_distance, mix_of
 from mimir.load.profile import users_at
 from mimir.load.series import SeriesError, read_series
 from mimir.load.summary import load_plan
-from mimir.pipeline.recordings import orders, record_key
+from mimir.pipeline.record_key import record_key
+from mimir.pipeline.recordings import orders
 from mimir.spec.app import AppSpec
 from mimir.spec.build import to_dict
 from mimir.spec.load import LoadSpec, with_series_digest

@@ -8,7 +8,7 @@ from typing import Any
 
 from mimir.cluster.base import RecordingOrder
 from mimir.cluster.baseline import Baseline
-from mimir.pipeline.recordings import record_key
+from mimir.pipeline.record_key import record_key
 
 PLAIN: dict[str, Any] = {
     "app": {"users": {"mix": {"buy": 1.0}, "mixes": {}}},

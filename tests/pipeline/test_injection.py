@@ -14,7 +14,8 @@ from mimir.cluster.base import RecordingOrder
 from mimir.exfiltration.ledger import read_ledger
 from mimir.flows.edges import COUNTERS
 from mimir.pipeline.clusters import create_cluster
-from mimir.pipeline.recordings import Recorded, record_key, record_one
+from mimir.pipeline.record_key import record_key
+from mimir.pipeline.recordings import Recorded, record_one
 from mimir.spec import Spec
 from tests.cluster.simulated_samples import START_S, make_spec
 

@@ -12,7 +12,8 @@ from mimir.cluster.baseline import carrying_services
 from mimir.errors import MimirError
 from mimir.pipeline.baseline import baseline_of
 from mimir.pipeline.clusters import create_cluster
-from mimir.pipeline.recordings import Recorded, Report, orders, record_key, record_one
+from mimir.pipeline.record_key import record_key
+from mimir.pipeline.recordings import Recorded, Report, orders, record_one
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
 
