@@ -29,7 +29,7 @@ pytestmark = pytest.mark.netns
 OVERRIDES = [
     "cluster=netns", "load=steady", "load.users=20", "load.duration_s=200", "capture.windows_s=[10]", "detector.windows_s=[10]",
     "cluster.warmup_s=3", "cluster.drain_s=3", "exfiltration.incidents=1", "exfiltration.incident_duration_s=30",
-    "exfiltration.tail_s=5", "exfiltration.gap_s=0",
+    "exfiltration.tail_s=5", "exfiltration.gap_s=0", "cluster.real_stores=false",
 ]  # fmt: skip
 _TESTBED = """
 from tests.support.specs import spec

@@ -79,12 +79,22 @@ class Application:
         endpoint, service = self._endpoints[target], self._services[int(self.trees.service[target])]
         size = self.draw(self.trees.request[target])
         lines = self.lines(host, edge)
-        shared = request is not None and self.app.edges[edge].connection == "caller"
-        if endpoint.pushed and service.protocol != "http":
+        real = self._names[int(self.trees.service[target])] in self.real
+        if endpoint.pushed and service.protocol != "http" and not real:
+            shared = request is not None and self.app.edges[edge].connection == "caller"
             use = nullcontext(await self._of_request(request, edge, lines)) if request and shared else lines.use()
             return await self._pushed(use, target, size)
-        call = Call(service.protocol, endpoint.action, self._host(target), target, size, close=lines.per_request)
-        if request and shared:
+        wanted = self._reply(target, 0) if real else 0  # a real store is told how much to answer
+        call = Call(service.protocol, endpoint.action, self._host(target), target, size, wanted, lines.per_request)
+        got = await self._exchange(lines, call, edge, request)
+        if real:
+            self.requests += 1
+            self._trigger(target)
+        return got
+
+    async def _exchange(self, lines: Lines, call: Call, edge: int, request: Request | None) -> int:
+        """A call on the connection that the edge gives it; bytes of the reply."""
+        if request is not None and self.app.edges[edge].connection == "caller":
             return await (await self._of_request(request, edge, lines)).ask(call)
         try:
             async with lines.use() as line:
@@ -113,6 +123,8 @@ class Application:
 
     def speak(self, service: str) -> Speak:
         """What clients of a service speak on a new connection."""
+        if self.programs and service in self.real:
+            return self.programs.speak(service)
         if self.app.services[service].protocol == "grpc":
             from mimir.cluster.netns.http2_client import speak_grpc  # needs h2
 
@@ -180,7 +192,12 @@ class Application:
         await asyncio.sleep(self.draw(trees.busy[number]) * _S)
         if host:
             await self._replicas.pass_on(host, number, asked)
-            self._trigger([r for r in rows if trees.stage[r] == -1])
+            self._trigger(number)
+        return self._reply(number, brought)
+
+    def _reply(self, number: int, brought: int) -> int:
+        """Size of an endpoint's reply, whose calls brought so many bytes; what it inserts is there from now on."""
+        trees = self.trees
         if trees.inserts[number] >= 0:
             self._collections[int(trees.inserts[number])] += 1
         low, high = (int(x) for x in trees.times[number])
@@ -198,10 +215,11 @@ class Application:
             total += await self.call(host, int(trees.target[row]), int(trees.edge[row]), request)
         return total
 
-    def _trigger(self, rows: list[int]) -> None:
+    def _trigger(self, number: int) -> None:
+        """Begin what follows from a call while nobody waits."""
         trees = self.trees
-        for row in rows:
-            if self._random.random() < trees.probability[row]:
+        for row in range(int(trees.first_call[number]), int(trees.first_call[number + 1])):
+            if trees.stage[row] == -1 and self._random.random() < trees.probability[row]:
                 clients = self.hosts.of(self.app.edges[int(trees.edge[row])].client)
                 host = clients[int(self._random.integers(len(clients)))]
                 low, high = (float(x) for x in trees.delay[row])

@@ -35,7 +35,7 @@ class Around:
         for name, service in app.services.items():
             for host in hosts.of(name) if service.probe else []:
                 self._probe(host, service.probe, service.protocol, service.target_port)
-        for back in app.background:
+        for back in filter(self._by_hand, app.background):
             for host in hosts.of(back.client):
                 self._timer(back.every_s, self._background(host, back), f"background {back.client} → {back.server}")
         for scrape in app.scrapes:
@@ -46,6 +46,10 @@ class Around:
             for name in lookup.services:
                 for host in hosts.of(name):
                     self._it.tasks.start(self._lookups(host, lookup), f"lookup of {lookup.name}")
+
+    def _by_hand(self, spec: BackgroundSpec) -> bool:
+        """Is it not done anyway, as clients of a real broker send heartbeats?"""
+        return spec.server not in self._it.real or self._it.app.services[spec.server].protocol != "amqp"
 
     def _timer(self, every_s: float, action: Callable[[], Awaitable[None]], name: str) -> None:
         phase_s = float(self._random.uniform(0, every_s))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mimir.cluster.addresses import address_problems
 from mimir.cluster.netns.locust_users import unfit
-from mimir.cluster.netns.real.base import real_programs
+from mimir.cluster.netns.real.base import real_entry
 from mimir.cluster.netns.requirements import tool
 from mimir.errors import Problem
 from mimir.exfiltration.baseline import needs_baseline
@@ -66,7 +66,7 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
     if (
         spec.cluster.name == "netns"
         and spec.cluster.load_driver == "locust"
-        and (why := unfit(spec.app, real=real_programs(spec) is not None))
+        and (why := unfit(spec.app, real=real_entry(spec)))
     ):
         yield Problem("cluster.load_driver", why, "builtin", "leave it out or choose another application")
     if needs_baseline(spec.exfiltration):

@@ -14,7 +14,7 @@ from mimir.cluster.base import NothingStanding, Progress, Recording, RecordingOr
 from mimir.cluster.check import workload_problems
 from mimir.cluster.netns.check import check_netns
 from mimir.cluster.netns.layout import Layout
-from mimir.cluster.netns.real.base import real_requirement
+from mimir.cluster.netns.real.base import real_or_framed, real_requirements
 from mimir.cluster.netns.requirements import child_environment, package, requirements
 from mimir.errors import MimirError, Problem
 from mimir.load.summary import load_plan
@@ -45,8 +45,7 @@ class NetnsCluster(NothingStanding):
             found.append(package("h2", "netns"))
         if self._cluster.load_driver == "locust":
             found.append(package("locust", "locust"))
-        real = real_requirement(self._spec)
-        return [*found, *([real] if real else [])]
+        return [*found, *real_requirements(self._spec)]
 
     def plan(self, spec: Spec) -> dict[str, Any]:
         """Pods, addresses, edges and expected load, as JSON values."""
@@ -56,6 +55,7 @@ class NetnsCluster(NothingStanding):
             "node": self._cluster.addresses.node,
             "pods": {pod.name: pod.ip for pod in layout.pods},
             "services": layout.service_ip,
+            **({"stores": stores} if (stores := real_or_framed(spec)) else {}),
             "edges": [f"{client} → {server}" for client, server in sorted(allowed_edges(spec.app))],
             "load": load_plan(spec.load, spec.app, spec.recording_s("test")),
             "real_time_s": sum(spec.recording_s(name) for name in ("fit", "calibrate", "test")),

@@ -18,7 +18,7 @@ import numpy as np
 
 from mimir.cluster.netns.kernel import Namespace, die_with_parent
 from mimir.cluster.netns.layout import Layout
-from mimir.cluster.netns.real.base import real_programs
+from mimir.cluster.netns.real.base import real_entry
 from mimir.errors import MimirError
 from mimir.load.locust.command import locust_command, locust_environment
 from mimir.load.locust.plan import locust_plan
@@ -54,7 +54,7 @@ class LocustUsers:
         self._spec, self._layout, self._outside, self._out = spec, layout, outside, folder
         self._recording, self._start_ns, self._from_ns, self._seed = begin
         self.start_s = self._start_ns / NS_PER_S
-        self._real = real_programs(spec) is not None
+        self._real = real_entry(spec)
         self._late_s = spec.cluster.limits.late_s
         self.due = self.done = self.failed = self.late = 0
         self.latencies_s: list[float] = []

@@ -27,7 +27,7 @@ from mimir.cluster.netns.layout import DNS_PORT, KUBE_DNS, Layout
 from mimir.cluster.netns.leak import Leaks
 from mimir.cluster.netns.locust_users import LocustUsers, locust_seed
 from mimir.cluster.netns.network import Network, build
-from mimir.cluster.netns.real.base import Programs, real_programs
+from mimir.cluster.netns.real.base import Programs, real_or_framed, real_programs
 from mimir.cluster.netns.tasks import Tasks
 from mimir.cluster.netns.users import Users
 from mimir.cluster.netns.worth import check_worth
@@ -142,6 +142,7 @@ class Session:
             raise self.tasks.defect
         ledger = leaks.ledger() if leaks else []
         facts = self._facts(counts, users, application) | ({"real": programs.facts} if programs else {})
+        facts |= {"stores": stores} if (stores := real_or_framed(self.spec)) else {}
         check_worth(self.cluster.limits, facts, ledger, (start_s, end_s))
         self._write(network, up_s, start_s, users, ledger)
         return facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,9 @@ import numpy as np
 from mimir.cluster.base import Requirement
 from mimir.cluster.netns.hosts import Host, Hosts, PodHost
 from mimir.cluster.netns.layout import Layout
+from mimir.cluster.netns.lines import Speak
 from mimir.cluster.netns.network import Network
+from mimir.cluster.netns.stores.known import described, requirements, wanted
 from mimir.spec import Spec
 from mimir.spec.cluster import NetnsSpec
 
@@ -50,6 +53,10 @@ class Programs(Protocol):
         """End all programs."""
         ...
 
+    def speak(self, service: str) -> Speak:
+        """What generic services speak to one of theirs."""
+        ...
+
     async def probe(self, host: PodHost) -> None:
         """What a kubelet asks one of their pods."""
         ...
@@ -64,21 +71,21 @@ def optional() -> list[Requirement]:
     from mimir.cluster.netns.requirements import tool_requirements
     from mimir.cluster.netns.wordpress.packages import requirement
 
-    return [requirement(), *tool_requirements()]
+    return [requirement(), *requirements(), *tool_requirements()]
 
 
 Make = Callable[[Layout, Network, Hosts, Path, np.random.Generator], Programs]
 
 
-def real_requirement(spec: Spec) -> Requirement | None:
-    """The packages of the real programs where the spec insists on them; None where it does not."""
+def real_requirements(spec: Spec) -> list[Requirement]:
+    """The packages of the real programs where the spec insists on them; none where it does not."""
     if not isinstance(spec.cluster, NetnsSpec) or spec.cluster.real_stores is not True:
-        return None
+        return []
     if spec.app.name == "wordpress":
         from mimir.cluster.netns.wordpress.packages import requirement
 
-        return requirement()
-    return None
+        return [requirement()]
+    return [need for known in set(wanted(spec.app, True).values()) for need in known.missing()]
 
 
 def real_programs(spec: Spec) -> Make | None:
@@ -93,4 +100,21 @@ def real_programs(spec: Spec) -> Make | None:
         from mimir.cluster.netns.wordpress.stack import WordPress
 
         return WordPress if spec.cluster.real_stores is True or not missing() else None
-    return None
+    chosen = wanted(spec.app, spec.cluster.real_stores)
+    if not chosen:
+        return None
+    from mimir.cluster.netns.stores.programs import Stores
+
+    return partial(Stores, chosen)
+
+
+def real_entry(spec: Spec) -> bool:
+    """Is the service that users ask a real program?"""
+    return spec.app.name == "wordpress" and real_programs(spec) is not None
+
+
+def real_or_framed(spec: Spec) -> dict[str, str]:
+    """Store → the program that is real, or why it is framed. Empty for applications that are real as a whole."""
+    if not isinstance(spec.cluster, NetnsSpec) or spec.app.name == "wordpress":
+        return {}
+    return described(spec.app, spec.cluster.real_stores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -12,9 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mimir.cluster.netns.kernel import Namespace
+from mimir.cluster.netns.layout import CLUSTER_ZONE, Layout
 from mimir.cluster.netns.requirements import child_environment
 from mimir.errors import MimirError
 
+_NOBODY = 65534
 _TAIL = 1500  # characters of a program's own words in an error
 
 
@@ -37,6 +40,22 @@ class Job:
     hide: list[str] = field(default_factory=lambda: ["/tmp", "/run"])  # noqa: S108
     tmpfs_mb: int = 512  #: most that each hidden folder can hold
     ends: bool = False
+
+
+def resolver(layout: Layout) -> str:
+    """The resolv.conf of a pod of the application."""
+    dns = layout.cluster.dns
+    search = " ".join([f"{layout.app.namespace}.svc.{CLUSTER_ZONE}", *dns.search])
+    return f"nameserver {layout.cluster.addresses.dns_service}\nsearch {search}\noptions ndots:{dns.ndots}\n"
+
+
+def user(name: str) -> tuple[int, int]:
+    """Numbers of the user that a package made for its service; nobody's where there is none."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return _NOBODY, _NOBODY
+    return entry.pw_uid, entry.pw_gid
 
 
 class RealPod:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +14,6 @@ _PROGRAMS = {
     "mariadbd": "mariadb-server", "mariadb-install-db": "mariadb-server", "mariadb": "mariadb-client", "rsync": "rsync",
     "ss": "iproute2", "nginx": "nginx-light", "php": "php-cli", "openssl": "openssl",
 }  # fmt: skip
-_NOBODY = 65534
 _HOW = (
     "install them without starting services: printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; "
     "apt-get install {}; or run the generic services: cluster.real_stores=false"
@@ -54,12 +52,3 @@ def theme() -> str | None:
     folder = WORDPRESS / "wp-content" / "themes"
     known = [name for name in ("twentytwentythree", "twentytwentytwo") if (folder / name / "style.css").exists()]
     return known[0] if known else None
-
-
-def user(name: str) -> tuple[int, int]:
-    """Numbers of the user that a package made for its service; nobody's where there is none."""
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        return _NOBODY, _NOBODY
-    return entry.pw_uid, entry.pw_gid

@@ -12,13 +12,13 @@ import numpy as np
 
 from mimir.cluster.netns.hosts import Host, Hosts, PodHost
 from mimir.cluster.netns.kernel import Namespace
-from mimir.cluster.netns.layout import CLUSTER_ZONE, Layout
+from mimir.cluster.netns.layout import Layout
+from mimir.cluster.netns.lines import Speak, speak_plainly
 from mimir.cluster.netns.network import Network
 from mimir.cluster.netns.real.doors import open_door
 from mimir.cluster.netns.real.https import Visitor
-from mimir.cluster.netns.real.processes import Job, RealPod
+from mimir.cluster.netns.real.processes import Job, RealPod, resolver, user
 from mimir.cluster.netns.wordpress import galera, web
-from mimir.cluster.netns.wordpress.packages import user
 from mimir.errors import MimirError
 from mimir.load.real import AUTHORS, PASSWORD, REAL, author, real_request
 
@@ -78,6 +78,10 @@ class WordPress:
         """End all programs."""
         for pod in self.pods.values():
             pod.kill()
+
+    def speak(self, service: str) -> Speak:
+        """Nobody but its own programs asks the blog's database."""
+        return speak_plainly
 
     async def probe(self, host: PodHost) -> None:
         """What a kubelet asks the web pods. ConnectionError when the answer is none or an error."""
@@ -163,13 +167,8 @@ class WordPress:
         )
 
     def _job(self, commands: dict[str, list[str]], owner: str, **more: Any) -> Job:
-        dns, own = self._layout.cluster.dns, self._layout.app.namespace
-        search = " ".join([f"{own}.svc.{CLUSTER_ZONE}", *dns.search])
-        resolv = (
-            f"nameserver {self._layout.cluster.addresses.dns_service}\nsearch {search}\noptions ndots:{dns.ndots}\n"
-        )
         uid, gid = user(owner)
-        return Job(commands, uid, gid, resolv, **more)
+        return Job(commands, uid, gid, resolver(self._layout), **more)
 
     async def _status(self, pod: str, pattern: str) -> dict[str, str]:
         namespace: Namespace = self._network.pods[pod]
