@@ -92,7 +92,7 @@ def version(known: Known) -> str:
         return ""
     done = subprocess.run([path, *known.version[1:]], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
     words = done.stdout.replace("=", " ").split()
-    return next((word for word in words if word[:1].isdigit()), "")
+    return next((word.split("-")[0] for word in words if word[:1].isdigit()), "")
 
 
 def requirements() -> list[Requirement]:

@@ -19,7 +19,7 @@ from mimir.cluster.netns.wire import Call, filler
 _DATA, _SQL = "/run/data", "/run/begin.sql"
 _BEGIN = "CREATE DATABASE mimir;\nCREATE TABLE mimir.w (id INT PRIMARY KEY, v LONGBLOB NOT NULL);\n"
 _COMMAND_BYTES = 5  # header and number of the command
-_REPLY_BYTES = 58  # column count, definition, end, header of the row, end
+_REPLY_BYTES = 54  # column count, definition, end, header of the row, end
 _OK_BYTES = 11
 _WRITES = ("insert", "update", "replace", "delete", "write")
 
@@ -80,7 +80,7 @@ def query(call: Call) -> bytes:
 
     >>> from mimir.cluster.netns.wire import Call
     >>> query(Call("mysql", "SELECT city", "", 0, 40, 100))
-    b"SELECT REPEAT('x',41)c/*mimir-syn*/"
+    b"SELECT REPEAT('x',45)c/*mimir-syn*/"
     """
     room = call.size - _COMMAND_BYTES
     if any(word in call.action.lower() for word in _WRITES):

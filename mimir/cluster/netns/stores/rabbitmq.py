@@ -83,7 +83,8 @@ class AmqpLine(StoreLine):
             await self._ask(number, asked[0], commands.Channel.OpenOk)
             await self._ask(number, asked[1], commands.Exchange.DeclareOk)
             known = sum(len(frame.marshal(one, number)) for one in [*asked, publish, close, head])
-            self._publish(number, publish, max(0, call.size - known - 8))
+            room = call.size - known
+            self._publish(number, publish, max(0, room - 8 * -(-room // _FRAME_MOST)))
             await self._ask(number, close, commands.Channel.CloseOk)
         finally:
             if self._waiting.get(number) is inbox:
@@ -156,9 +157,9 @@ class AmqpLine(StoreLine):
 
     def _heard(self, channel: int, what: Any) -> None:
         if isinstance(what, commands.Basic.Deliver):
-            self._tag = what.delivery_tag
+            self._tag = int(what.delivery_tag or 0)
         elif isinstance(what, ContentHeader):
-            self._rest = what.body_size or 0
+            self._rest = int(what.body_size or 0)
             self._acknowledge(channel)
         elif isinstance(what, ContentBody):
             self._rest -= len(what.value)

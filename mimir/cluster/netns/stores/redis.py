@@ -71,6 +71,11 @@ class RedisLine(StoreLine):
         """Put values there for the other connections."""
         self._keys.put = self
 
+    def close(self) -> None:
+        """Close it."""
+        self._connection._reader = self._connection._writer = None  # the library would, too
+        super().close()
+
     async def send(self, *arguments: bytes) -> Any:
         """One command; its reply. ConnectionError when Redis refuses it or is gone."""
         self.writer.writelines(self._connection.pack_command(*arguments))
@@ -98,7 +103,7 @@ class RedisLine(StoreLine):
         return len(reply) + 5 + len(str(len(reply))) if isinstance(reply, bytes) and verb in _READS else call.wanted
 
     def _padded(self, arguments: Command, where: int, size: int) -> Command:
-        """The command with one argument made longer, so that all of it has `size` bytes, or a few more."""
+        """The command with one argument made longer, so that all of it has `size` bytes, one less, or a few more."""
         before, head, after = arguments[:where], arguments[where], arguments[where + 1 :]
         pad = max(0, size - self._length(arguments))
         while pad and self._length((*before, head + filler(pad), *after)) > size:
