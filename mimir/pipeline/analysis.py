@@ -118,6 +118,8 @@ def _assemble(recorded: Sequence[Recorded], path: Path) -> list[str]:
     for one in recorded:
         if one.flows:
             counts[one.order.name]["flow_records"] = one.flows.facts
+        if "stores" in one.record.facts:  # which were real
+            counts[one.order.name]["stores"] = one.record.facts["stores"]
     write_json(path / "capture.json", counts)
     spans = recording_spans(path)
     parts = {one.order.name: (one.edges.folder / "edges.parquet", *spans[one.order.name]) for one in recorded}

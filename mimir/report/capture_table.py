@@ -20,6 +20,7 @@ CAPTURE_FIRST = (
     "skipped",
     "fragments",
     "truncated",
+    "stores",
 )
 
 
