@@ -113,7 +113,11 @@ def correlation(residuals: Array) -> Array:
 
 def window_sums(values: Array, length: int) -> Array:
     """Sums over the last `length` windows (fewer at the start), along the first axis."""
-    total = np.cumsum(values, axis=0)
+    return _last(np.cumsum(values, axis=0), length)
+
+
+def _last(total: Array, length: int) -> Array:
+    """Sums over the last `length` windows from sums over all windows so far."""
     out: Array = total.copy()
     out[length:] -= total[:-length]
     return out
@@ -154,6 +158,20 @@ def estimate_of(members: Sequence[int], signatures: Array, z: Array, gain: Array
 def statistic(test: Signal, length: int) -> Array:
     """T over the last `length` windows (fewer at the start of a series)."""
     return window_sums(test.signal, length) / np.sqrt(variance(test, length))
+
+
+def statistics(test: Signal, lengths: Sequence[int]) -> Array:
+    """(T, K) T over the last K windows for every K, from sums that are made once; the same as `statistic` but for rounding."""
+    signal, power = np.cumsum(test.signal), np.cumsum(test.power)
+    shared, squares = np.cumsum(test.shared, axis=0), np.cumsum((test.shared**2).sum(axis=1))
+    out = np.empty((len(signal), len(lengths)))
+    for k, length in enumerate(lengths):
+        if length == 1:
+            out[:, k] = test.signal / np.sqrt(np.maximum(test.power, 1e-300))
+            continue
+        linear = (_last(shared, length) ** 2).sum(axis=1) - _last(squares, length)
+        out[:, k] = _last(signal, length) / np.sqrt(np.maximum(_last(power, length) + np.maximum(linear, 0.0), 1e-300))
+    return out
 
 
 def held(z: Array, lengths: Sequence[int]) -> Array:

@@ -1,46 +1,30 @@
 """I5, replica symmetry: pods of one service answer alike, so a pod that returns more bytes a request than its siblings leaks.
 
-τᵢ = log(bytes out / requests) of pod i against the median of its siblings; neither load nor mix moves it. Blind to a leak
-that is spread evenly over all pods, and to services with a single one.
+τᵢ = log(bytes out of pod i / what its siblings would have answered to the same callers, `symmetry.py`); neither load nor mix
+moves it. Blind to a leak that is spread evenly over all pods, and to services with a single one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from mimir.detectors.base import Reason
 from mimir.detectors.columns import NODE
 from mimir.detectors.invariants import chains, tails
-from mimir.detectors.leakpaths import DNS_PORT, path_through
+from mimir.detectors.invariants.symmetry import Symmetry, spread, symmetries
+from mimir.detectors.leakpaths import path_through
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window, is_outside
 from mimir.units import format_bytes, format_duration
 
 Array = NDArray[np.float64]
 
-MIN_REQUESTS = 5.0  #: a window, below which a pod is not judged
 UNIT = 0.5  #: σ above the knee where residuals begin to count logarithmically
-FLOOR = 0.05  #: smallest σ of τ
-CUT = 4.0  #: standard deviations at which benign differences are cut before their variance is fitted
 MIN_STRETCHES = 12
 OFF = "I5 is off: no service had two pods with requests in the training recording"
-
-
-@dataclass(frozen=True)
-class Symmetry:
-    """(T, pods) requests, bytes out and bytes expected of each judged pod of one service, and their difference in τ."""
-
-    pods: tuple[str, ...]
-    requests: Array
-    sent: Array
-    expected: Array
-    difference: Array  #: NaN where a pod is not judged
-    inverse: Array  #: 1/requests of the pod + 1/requests of its siblings
 
 
 class ReplicaSymmetry:
@@ -63,7 +47,7 @@ class ReplicaSymmetry:
         for service, side in sides.items():
             known = np.isfinite(side.difference)
             if known.sum() >= 2 * MIN_STRETCHES:
-                s0, s1 = _spread(side.difference[known], side.inverse[known])
+                s0, s1 = spread(side.difference[known], side.inverse[known])
                 z = side.difference / np.sqrt(s0 + s1 * side.inverse)
                 self._model[service] = (s0, s1, float(tails.stretch(z[known][:, None], np.array([UNIT]))[0]))
         self.note = "" if self._model else OFF
@@ -164,47 +148,6 @@ class ReplicaSymmetry:
         self.lengths, self._scale = tuple(int(k) for k in state["lengths"]), np.asarray(state["scale"])
         self.note, self._last = str(state["note"]), None
         return self
-
-
-def symmetries(series: EdgeSeries) -> dict[str, Symmetry]:
-    """Per service with at least two pods in the pod view: what they answered, against the median of their siblings."""
-    view = series.pods
-    if view is None or len(view) != len(series):
-        return {}
-    calls, replies = view.dense("exchanges"), view.dense("response_payload_bytes")
-    answering: dict[str, dict[str, list[int]]] = {}
-    for i, key in enumerate(view.edges):
-        if key.server in view.workloads and not key.client.startswith(NODE) and key.server_port != DNS_PORT:
-            answering.setdefault(view.workloads[key.server], {}).setdefault(key.server, []).append(i)
-    return {
-        service: _symmetry(tuple(pods), [calls[:, e].sum(axis=1) for e in pods.values()], [replies[:, e].sum(axis=1) for e in pods.values()])
-        for service, pods in sorted(answering.items())
-        if len(pods) >= 2
-    }  # fmt: skip
-
-
-def _symmetry(pods: tuple[str, ...], requests: Sequence[Array], sent: Sequence[Array]) -> Symmetry:
-    n, out = np.stack(requests, axis=1), np.stack(sent, axis=1)
-    judged = n >= MIN_REQUESTS
-    tau = np.where(judged, np.log((out + 1.0) / np.maximum(n, 1.0)), np.nan)
-    difference, inverse = np.full(n.shape, np.nan), np.full(n.shape, np.nan)
-    others = np.full(n.shape, np.nan)
-    for i in range(len(pods)):
-        rest = [j for j in range(len(pods)) if j != i]
-        some = judged[:, rest].any(axis=1) & judged[:, i]
-        others[some, i] = np.nanmedian(tau[some][:, rest], axis=1)
-        difference[some, i] = tau[some, i] - others[some, i]
-        inverse[some, i] = 1 / n[some, i] + 1 / np.where(judged, n, 0.0)[some][:, rest].sum(axis=1)
-    expected = np.where(np.isfinite(difference), n * np.exp(np.nan_to_num(others)), out)
-    return Symmetry(pods, n, out, expected, difference, inverse)
-
-
-def _spread(difference: Array, inverse: Array) -> tuple[float, float]:
-    """s₀², s₁² from squared differences, the largest cut."""
-    robust = 1.4826 * float(np.median(np.abs(difference)))
-    squared = np.minimum(difference**2, (CUT * max(robust, FLOOR)) ** 2)
-    s0, s1 = nnls(np.stack([np.ones(len(inverse)), inverse], axis=1), squared)[0]
-    return max(float(s0), FLOOR**2), float(s1)
 
 
 def _busiest(window: Window, service: str) -> EdgeKey:

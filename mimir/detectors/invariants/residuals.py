@@ -78,7 +78,7 @@ class LinearInvariants:
         normal = tails.normal_equivalent(standard, self._stretch, np.full(standard.shape[1], UNIT))
         one = np.ones(len(standard))
         signals = [chains.Signal(normal[:, n], one, shared[:, n : n + 1]) for n in range(standard.shape[1])]
-        return [np.stack([chains.statistic(s, k) for k in self.lengths], axis=1) for s in signals]
+        return [chains.statistics(s, self.lengths) for s in signals]
 
     def judge(self, targets: Sequence[tuple[Array, Array]]) -> Judged:
         """Residuals and surprises of these windows."""

@@ -15,6 +15,7 @@ from mimir.detectors.invariants import chains, tails
 from mimir.detectors.invariants import targets as tg
 from mimir.detectors.invariants.presence import Presence
 from mimir.detectors.invariants.sizes import Sizes
+from mimir.detectors.invariants.strongest import Bench, Strongest
 from mimir.detectors.invariants.words import volume_reasons
 from mimir.detectors.leakpaths import Hop, LeakPath, leak_paths
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
@@ -27,9 +28,6 @@ MIN_STRETCHES = 12  #: stretches of K windows that training must hold for sums o
 BURSTY_UNIT, STEADY_UNIT = 0.5, 2.5
 #: drift since the fit: followed with this memory in s, each residual cut, never by more than so many σ
 DRIFT_S, DRIFT_CUT, MOST_DRIFT = 86_400.0, 2.0, 0.5
-#: a window whose sums over at most SHORT windows are that surprising has raised its alert: longer sums leave it out, or they
-#: would go on about a leak that is over
-SHORT, SPENT = 5, 6.0
 HOP_PRICE = 0.3  #: surprise a chain pays for each hop more than the shortest: every hop is one more relay to plant
 CHAIN_SHARE = 0.9  #: of the error allowance given to chains from a sensitive store; the rest is for single edges
 
@@ -128,7 +126,7 @@ class Volume:
         gain = 1.0 / residuals.sigma
         for test in self.tests:
             signal = chains.signal_of(test, normal, gain, residuals.shared, self.correlation)
-            yield np.stack([chains.statistic(signal, length) for length in lengths], axis=1)
+            yield chains.statistics(signal, lengths)
 
     def partial_fit(self, windows: EdgeSeries) -> None:
         """Follow slow drift: what the predictions are off by moves towards that of these windows, within ±MOST_DRIFT σ.
@@ -154,40 +152,16 @@ class Volume:
         self._last[reference] = (windows, out)
         return out
 
-    def _strongest(
-        self, normal: Array, residuals: tg.Residuals
-    ) -> tuple[Array, Array, Array, NDArray[np.int64], NDArray[np.int64]]:
-        """Surprise of the strongest test of all, over DNS, and not over DNS; that test, and its length."""
-        found = self._judge(normal, residuals, self.lengths)
-        spent = found[0] > SPENT
-        if spent.any() and self.lengths[-1] > SHORT:
-            short = self._judge(normal, residuals, [k for k in self.lengths if k <= SHORT])
-            spent = short[0] > SPENT
-            kept = np.where(spent[:, None], 0.0, normal)
-            long = self._judge(kept, residuals, self.lengths)
-            better = long[0] > short[0]
-            best, dns, other = (np.maximum(short[i], long[i]) for i in range(3))
-            found = best, dns, other, np.where(better, long[3], short[3]), np.where(better, long[4], short[4])
-        return tails.bend(found[0]), tails.bend(found[1]), tails.bend(found[2]), found[3], found[4]
-
-    def _judge(
-        self, normal: Array, residuals: tg.Residuals, lengths: Sequence[int]
-    ) -> tuple[Array, Array, Array, NDArray[np.int64], NDArray[np.int64]]:
-        """The same over some of the lengths, surprises not bent."""
-        count, columns = len(normal), len(lengths)
-        best, test, length = np.zeros(count), np.zeros(count, np.int64), np.ones(count, np.int64)
-        parts = np.zeros((2, count))
-        for n, values in enumerate(self._statistics(normal, residuals, lengths)):
-            z = chains.held((values - self.location[n, :columns]) / self.scale[n, :columns], lengths)
-            surprise = tails.surprise(z, self.freedom[:columns]) - self.price[n]
-            longest = surprise.argmax(axis=1)
-            surprise = np.take_along_axis(surprise, longest[:, None], axis=1)[:, 0]
-            part = int(any(self.dns[self.invariants[m].target.edge] for m in self.tests[n].members))
-            parts[part] = np.maximum(parts[part], surprise)
-            better = surprise > best
-            best = np.where(better, surprise, best)
-            test, length = np.where(better, n, test), np.where(better, np.array(lengths)[longest], length)
-        return best, parts[1], parts[0], test, length
+    def _strongest(self, normal: Array, residuals: tg.Residuals) -> Strongest:
+        """The strongest test of each window, surprises bent."""
+        if not self.tests:
+            return Strongest(
+                *np.zeros((3, len(normal))), np.zeros(len(normal), np.int64), np.ones(len(normal), np.int64)
+            )
+        dns = np.array([any(self.dns[self.invariants[m].target.edge] for m in t.members) for t in self.tests])
+        bench = Bench(self.location, self.scale, self.freedom, self.price, dns)
+        found = bench.strongest(lambda z, lengths: self._statistics(z, residuals, lengths), normal, self.lengths)
+        return found._replace(**{name: tails.bend(getattr(found, name)) for name in ("surprise", "dns", "other")})
 
     def parts(self, windows: EdgeSeries, reference: bool = False) -> dict[str, Array]:
         """(T,) surprise with and without DNS apart: queries are few, and their tails another matter."""
