@@ -49,7 +49,7 @@ def symmetries(series: EdgeSeries) -> dict[str, Symmetry]:
     out = {}
     for service, edges in sorted(answering.items()):
         callers = list(dict.fromkeys(caller for caller, _ in edges))
-        pods = tuple(dict.fromkeys(pod for _, pod in edges))
+        pods = tuple(sorted({pod for _, pod in edges}))
         if len(pods) >= 2:
             n, sent = np.zeros((2, len(callers), len(series), len(pods)))
             for (caller, pod), mine in edges.items():
