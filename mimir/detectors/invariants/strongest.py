@@ -28,6 +28,18 @@ class Strongest(NamedTuple):
     test: Whole
     length: Whole
 
+    def bent(self) -> Strongest:
+        """The same with surprises compressed above tails.BEND."""
+        return Strongest(
+            tails.bend(self.surprise), tails.bend(self.dns), tails.bend(self.other), self.test, self.length
+        )
+
+
+def nothing(windows: int) -> Strongest:
+    """What no tests at all find."""
+    zero = np.zeros(windows)
+    return Strongest(zero, zero, zero, np.zeros(windows, np.int64), np.ones(windows, np.int64))
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -66,7 +78,8 @@ class Bench:
         for (price, dns), (most, number) in groups.items():
             surprise = tails.surprise(most, self.freedom[: len(lengths)]) - price
             longest = surprise.argmax(axis=1)
-            surprise, number = (np.take_along_axis(a, longest[:, None], axis=1)[:, 0] for a in (surprise, number))
+            surprise = np.take_along_axis(surprise, longest[:, None], axis=1)[:, 0]
+            number = np.take_along_axis(number, longest[:, None], axis=1)[:, 0]
             parts[int(dns)] = np.maximum(parts[int(dns)], surprise)
             better = surprise > best
             best = np.where(better, surprise, best)
@@ -86,6 +99,6 @@ class Bench:
         long = self.judge(statistics(kept, lengths), lengths)
         better = long.surprise > short.surprise
         return Strongest(
-            *(np.maximum(s, v) for s, v in zip(short[:3], long[:3], strict=True)),
-            *(np.where(better, v, s) for s, v in zip(short[3:], long[3:], strict=True)),
-        )
+            np.maximum(short.surprise, long.surprise), np.maximum(short.dns, long.dns), np.maximum(short.other, long.other),
+            np.where(better, long.test, short.test), np.where(better, long.length, short.length),
+        )  # fmt: skip

@@ -15,7 +15,7 @@ from mimir.detectors.invariants import chains, tails
 from mimir.detectors.invariants import targets as tg
 from mimir.detectors.invariants.presence import Presence
 from mimir.detectors.invariants.sizes import Sizes
-from mimir.detectors.invariants.strongest import Bench, Strongest
+from mimir.detectors.invariants.strongest import Bench, Strongest, nothing
 from mimir.detectors.invariants.words import volume_reasons
 from mimir.detectors.leakpaths import Hop, LeakPath, leak_paths
 from mimir.flows.edges import EdgeKey, EdgeSeries, Window
@@ -155,13 +155,11 @@ class Volume:
     def _strongest(self, normal: Array, residuals: tg.Residuals) -> Strongest:
         """The strongest test of each window, surprises bent."""
         if not self.tests:
-            return Strongest(
-                *np.zeros((3, len(normal))), np.zeros(len(normal), np.int64), np.ones(len(normal), np.int64)
-            )
+            return nothing(len(normal))
         dns = np.array([any(self.dns[self.invariants[m].target.edge] for m in t.members) for t in self.tests])
         bench = Bench(self.location, self.scale, self.freedom, self.price, dns)
         found = bench.strongest(lambda z, lengths: self._statistics(z, residuals, lengths), normal, self.lengths)
-        return found._replace(**{name: tails.bend(getattr(found, name)) for name in ("surprise", "dns", "other")})
+        return found.bent()
 
     def parts(self, windows: EdgeSeries, reference: bool = False) -> dict[str, Array]:
         """(T,) surprise with and without DNS apart: queries are few, and their tails another matter."""
