@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mimir.cluster.base import RecordingOrder
-from mimir.pipeline import recordings
+from mimir.pipeline import record_key as keys
 from mimir.pipeline.cache import PACKAGE
 from mimir.pipeline.flow_records import flows_key, flows_of, merge_flows
 from tests.capture import capture_samples as s
@@ -55,7 +55,7 @@ def test_recordings_of_flow_files_depend_on_the_code_that_reads_them(
     monkeypatch: pytest.MonkeyPatch, cluster: str, watched: bool
 ) -> None:
     """Their time span comes from there; a change in it must not leave an old span in the cache."""
-    monkeypatch.setattr(recordings, "stage_key", lambda name, rooms, part, files: " ".join(rooms))
+    monkeypatch.setattr(keys, "stage_key", lambda name, rooms, part, files: " ".join(rooms))
     test = {"users": None, "sessions_per_min": None, "mix": None}
     plain: dict[str, Any] = {
         "app": {"users": {"mix": {}, "mixes": {}}},
@@ -64,6 +64,6 @@ def test_recordings_of_flow_files_depend_on_the_code_that_reads_them(
     }
     plain["load"] = {"test": test, "series_sha256": None, "mix": None, "triggers": []}
     plain["capture"] = {"snaplen_bytes": 320, "payload": "dns"}
-    key = recordings.record_key(plain, RecordingOrder("fit", 0, 60, (1, 0), False, Path()))
+    key = keys.record_key(plain, RecordingOrder("fit", 0, 60, (1, 0), False, Path()))
     assert ("flows/foreign" in key) == watched
     assert all((PACKAGE / room).exists() for room in key.split())
