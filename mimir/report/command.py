@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mimir.spec.detector import SUPERVISED
+from mimir.spec.signature import OF_SUPERVISED
+
 GROUPS = ("app", "cluster", "load", "exfiltration", "capture", "detector", "evaluation")
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./%@-]*")
 
@@ -24,6 +27,8 @@ def reproduce_command(spec: Mapping[str, Any]) -> str:
         part = spec.get(group)
         if not isinstance(part, Mapping):
             continue
+        if group == "evaluation" and (spec.get("detector") or {}).get("name") not in SUPERVISED:
+            part = {key: value for key, value in part.items() if key not in OF_SUPERVISED}
         option, differences = _closest(group, part)
         words.append(f"{group}={option}")
         details += [f"{group}.{key}={_value(value)}" for key, value in differences]
@@ -37,17 +42,28 @@ def _conf() -> Path | None:
 
 def _closest(group: str, part: Mapping[str, Any]) -> tuple[str, list[tuple[str, Any]]]:
     """The option of a group with the same `name` and the fewest differences; its own name where conf/ has none."""
-    import yaml
-
     name, folder = str(part.get("name")), _conf()
     best: tuple[str, list[tuple[str, Any]]] | None = None
     for path in sorted((folder / group).glob("*.yaml")) if folder else ():
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(values, Mapping) and str(values.get("name", path.stem)) == name:
+        values = _option(path)
+        if str(values.get("name", path.stem)) == name:
             found = (path.stem, list(_differences(part, values, "")))
             if best is None or len(found[1]) < len(best[1]):
                 best = found
     return best or (name, [])
+
+
+def _option(path: Path) -> dict[str, Any]:
+    """An option file, with the options that its defaults list puts inside it (`/exfiltration@train: relay_chain`)."""
+    import yaml
+
+    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    for line in values.pop("defaults", []):
+        if isinstance(line, Mapping):
+            ((where, name),) = line.items()
+            group, _, key = str(where).lstrip("/").partition("@")
+            values[key] = _option(path.parent.parent / group / f"{name}.yaml") | (values.get(key) or {})
+    return values
 
 
 def _differences(part: Mapping[str, Any], option: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
