@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import tempfile
+import threading
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from mimir.errors import MimirError
 from mimir.flows.connections import ConnectionTracker
 from mimir.flows.identity import Identity, load_identity
 from mimir.flows.packets import Packets, columns
-from mimir.flows.write import write_edges
 
 #: batches decoded in advance: 5 MB each
 BATCHES_AHEAD = 4
@@ -74,12 +75,16 @@ def build_edges(
     if not windows_s or min(windows_s) < 1:
         raise MimirError(f"window lengths must be whole seconds >= 1 (got {list(windows_s)})")
     identity = entities if isinstance(entities, Identity) else _load(entities)
+    if workers > 1:  # 0.1 s that nobody has to wait for
+        threading.Thread(target=import_module, args=("pyarrow.parquet",), name="import", daemon=True).start()
     tracker = ConnectionTracker(identity, math.gcd(*windows_s), timeout_s)
     with _opened(captures, reorder_ns, engine, out) as capture:
         made = _columns(capture)
         with closing(read_ahead(made, BATCHES_AHEAD) if workers > 1 else made) as batches:
             for batch in batches:
                 tracker.add(batch)
+    from mimir.flows.write import write_edges  # with pyarrow, which may have been imported meanwhile
+
     rows = write_edges(tracker.finish(), windows_s, recording, out, workers)
     by_node = capture.by_node if isinstance(capture, NodeCaptures) else {}
     nodes = {name: {"packets": c.packets, "rows": c.rows, "bytes": c.bytes} for name, c in by_node.items()}

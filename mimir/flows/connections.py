@@ -111,8 +111,9 @@ class ConnectionTracker:
         return self._numbers[name]
 
     def finish(self) -> BaseEdges:
-        """Settle what is pending and give the edges."""
+        """Settle what is pending, give the edges, forget the connections."""
         self._settle(everything=True)
+        self._table = table.emptied(self._table)
         return BaseEdges(self.base_s, self._names, settle.cells_of(self._edges))
 
     def copies(self) -> dict[str, dict[str, int]]:

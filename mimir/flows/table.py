@@ -156,3 +156,9 @@ def grow_addresses(table: Table) -> Table:
     addresses = np.zeros(2 * len(table.addresses), ADDRESS)
     addresses[: len(table.addresses)] = table.addresses
     return table._replace(addresses=addresses, address_slots=np.full(2 * len(addresses), -1, np.int32))
+
+
+def emptied(table: Table) -> Table:
+    """Only what was counted; the memory of connections and rows goes back."""
+    kept = {"copies": table.copies, "proofs": table.proofs, "meta": table.meta}
+    return Table(**{name: kept.get(name, column[:0].copy()) for name, column in table._asdict().items()})

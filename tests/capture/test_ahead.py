@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimir.capture.ahead import read_ahead
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # starts a thread each time: no matter how long that takes
 @given(st.lists(st.integers()), st.integers(1, 5))
 def test_items_come_in_their_order(items: list[int], room: int) -> None:
     assert list(read_ahead(items, room)) == items
