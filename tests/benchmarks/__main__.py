@@ -34,6 +34,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="of which the median counts [%(default)s]")
     parser.add_argument("--growth", type=int, nargs="+", metavar="PACKETS", help="sizes of the growth table",
                         default=[1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000])  # fmt: skip
+    parser.add_argument("--full", type=int, default=16_000_000, metavar="PACKETS",
+                        help="of the capture with whole packets, 340 bytes each, that memory is measured on [%(default)s]")  # fmt: skip
     parser.add_argument("--simulated-s", type=int, default=3600, help="of Sock Shop; 0 leaves it out [%(default)s]")
     parser.add_argument(
         "--real",
@@ -52,7 +54,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All results as plain values."""
     plan = sections.Plan(options.packets, options.runs, tuple(options.growth), options.simulated_s,
-                         tuple(options.peers), options.peer_scale, folder)  # fmt: skip
+                         tuple(options.peers), options.peer_scale, options.full, folder)  # fmt: skip
     results: dict[str, Any] = {"runs": plan.runs}
     for name in options.sections:
         print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)

@@ -16,6 +16,8 @@ from tests.benchmarks.bench_peers import PEERS, Peer
 Row = dict[str, Any]
 ALL_WINDOWS = "stage:1,10,60"
 GAP_NS = 200_000  #: a connection every so often in synthetic captures
+LONG, DENSE = "16 × as long", "16 × as dense"
+REMEMBERED_S = 7  #: how long after its end a connection stays: mimir.flows.tcp.CLOSED_NS, mimir.flows.follow.REORDER_NS
 PODS = 60  #: on either side of connections in synthetic captures
 
 
@@ -29,6 +31,7 @@ class Plan:
     simulated_s: int  #: 0 leaves the simulated cluster out
     peers: tuple[str, ...]  #: empty means all
     peer_scale: float
+    full: int  #: of the capture with whole packets
     folder: Path
 
     def synthetic(self, packets: int, kind: str = "any", gap_ns: int = GAP_NS, pods: int = PODS) -> Path:
@@ -127,18 +130,28 @@ def windows(plan: Plan) -> list[Row]:
 
 
 def memory(plan: Plan) -> list[Row]:
-    """1, 4 and 16 times the packets in the same time span and hence nearly the same edges; 5 GB of full packets."""
-    rows = []
-    for times in (1, 4, 16):
-        capture = plan.synthetic(plan.growth[0] * times, gap_ns=GAP_NS * 4 // times)
-        cost = step("stage:10,60", capture)
-        rows.append(_row(f"{times} ×", "", cost.answer["packets"], [cost], file_mb=capture.stat().st_size / 1e6))
-        capture.unlink()
-    capture = plan.synthetic(plan.growth[0] * 16, "full")
-    cost = step("stage:10,60", capture)
-    rows.append(_row("full packets", "", cost.answer["packets"], [cost], file_mb=capture.stat().st_size / 1e6))
+    """16 times the packets over 16 times the time, and in the same time; 5 GB of full packets. Edge rows hardly grow."""
+    few, many, sparse = plan.growth[0], plan.growth[0] * 16, GAP_NS * 4
+    return [
+        _peak(plan, "1 ×", few, sparse),
+        _peak(plan, LONG, many, sparse),
+        _peak(plan, DENSE, many, sparse // 16),
+        _peak(plan, "full packets", plan.full, GAP_NS, "full"),
+    ]
+
+
+def _peak(plan: Plan, name: str, packets: int, gap_ns: int, kind: str = "any") -> Row:
+    """One fresh process on a capture that goes afterwards."""
+    capture = plan.synthetic(packets, kind, gap_ns=gap_ns)
+    cost = step("stage:600", capture)
+    row = _row(name, "", cost.answer["packets"], [cost], file_mb=capture.stat().st_size / 1e6, at_once=at_once(gap_ns))
     capture.unlink()
-    return rows
+    return row
+
+
+def at_once(gap_ns: int) -> int:
+    """Connections that are remembered at a time, both legs counted, when one begins every `gap_ns`."""
+    return 2 * REMEMBERED_S * 10**9 // gap_ns
 
 
 def formats(plan: Plan) -> list[Row]:

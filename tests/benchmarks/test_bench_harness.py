@@ -72,7 +72,7 @@ def test_a_repeated_capture_goes_on_later(tmp_path: Path) -> None:
 
 
 def test_absent_and_failing_peers_are_rows_that_say_why(tmp_path: Path) -> None:
-    plan = sections.Plan(10, 1, (10,), 0, (), 1.0, tmp_path)
+    plan = sections.Plan(10, 1, (10,), 0, (), 1.0, 10, tmp_path)
     write(tmp_path / "c", 10, "any")
     absent = Peer("x", "work", 5, "no-such-program", "apt install x", ("no-such-program",))
     failing = Peer("y", "work", 5, "false", "", ("false",))
@@ -141,10 +141,11 @@ def test_growth_and_memory_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return Cost(seconds, seconds, 100.0, inner)
 
     monkeypatch.setattr(sections, "step", step)
-    results = measure(parse(["--sections", "growth", "memory", "--growth", "1000", "4000"]), tmp_path)
+    results = measure(parse(["--sections", "growth", "memory", "--growth", "1000", "4000", "--full", "100"]), tmp_path)
     assert results["growth"]["exponents"]["stage_s"] == pytest.approx(1, abs=0.01)
     verdicts = {t.what: (t.found, t.met) for t in targets(results)}
-    assert verdicts["memory, 16 × the packets"] == ("1.00 × the peak", True)
+    assert verdicts["memory, 16 × the packets, as many at a time"] == ("1.00 ×", True)
+    assert verdicts["memory, 16 × the packets at a time"] == ("0 bytes, 1.00 × the peak", True)
     assert verdicts["memory on a 5 GB capture"] == ("100 MB on 0.0 GB", None)
     assert [*tmp_path.glob("any-*"), *tmp_path.glob("full-*")] == [
         tmp_path / f"any-20000-{sections.GAP_NS}-{sections.PODS}.pcap"
