@@ -29,7 +29,7 @@ from mimir.cluster.netns.locust_users import LocustUsers, locust_seed
 from mimir.cluster.netns.network import Network, build
 from mimir.cluster.netns.real.base import Programs, real_or_framed, real_programs
 from mimir.cluster.netns.tasks import Tasks
-from mimir.cluster.netns.users import Users
+from mimir.cluster.netns.users import Users, warm_up
 from mimir.cluster.netns.worth import check_worth
 from mimir.errors import MimirError
 from mimir.exfiltration.baseline import Baseline
@@ -107,6 +107,8 @@ class Session:
 
     async def run(self, progress: Progress) -> dict[str, Any]:
         """Bring everything up, record, check, write the logs."""
+        load = self.spec.load.of(self.order.name)
+        warm_up(self.spec.app, load)
         up_s = time.time()
         network = build(self.layout)
         capture = self.order.folder / "capture" / f"{self.order.name}.pcap"
@@ -121,7 +123,6 @@ class Session:
         first_s = math.ceil(time.time()) + (1 if self.cluster.load_driver == "builtin" else self.cluster.locust_start_s)
         longest = max(self.spec.detector.windows_s)
         start_s = -(-math.ceil(first_s + self.cluster.warmup_s) // longest) * longest
-        load = self.spec.load.of(self.order.name)
         users: Users | LocustUsers = Users(application, load, first_s * NS_PER_S, self.seeds[2], start_s * NS_PER_S)
         if self.cluster.load_driver == "locust":
             begin = (self.order.name, first_s * NS_PER_S, start_s * NS_PER_S, locust_seed(self.seeds[2]))

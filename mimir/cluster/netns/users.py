@@ -17,6 +17,7 @@ from mimir.cluster.netns.real.base import Browser, Programs
 from mimir.cluster.netns.tasks import BROKEN
 from mimir.cluster.netns.wire import Call
 from mimir.load.population import users_of
+from mimir.spec.app import AppSpec
 from mimir.spec.load import LoadSpec
 from mimir.units import NS_PER_S
 
@@ -102,3 +103,11 @@ class Users:
         assert not isinstance(browser, Lines)
         endpoint = list(self._it.app.services[self._it.app.users.entry].endpoints)[number]
         await browser.ask(endpoint, self._it.draw(self._it.trees.request[target]))
+
+
+def warm_up(app: AppSpec, load: LoadSpec) -> None:
+    """Compile what walks the users, which takes seconds the first time, while nothing is due yet."""
+    entry = app.services[app.users.entry]
+    walk = users_of(app, load, 0, np.full(len(entry.endpoints), 0.01), np.random.SeedSequence(0))
+    for second in range(1, 6):
+        walk.until(second * NS_PER_S)
