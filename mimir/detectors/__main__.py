@@ -22,7 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     export = commands.add_parser("export", help="what the detector of a run learned, as policies or as a table")
     export.add_argument(
-        "--format", choices=FORMATS, default="table", help="networkpolicy and cilium are YAML, table is CSV"
+        "--format",
+        choices=FORMATS,
+        default="table",
+        help="networkpolicy and cilium are YAML, table is CSV (JSON with --out FILE.json)",
     )
     cold = commands.add_parser(
         "coldstart", help="benign violations of an allow-list against the length of training (CSV)"
@@ -60,7 +63,6 @@ def _state_folder(run: Path, window_s: int | None) -> Path:
 
 
 def _export(chosen: argparse.Namespace) -> str:
-    from mimir.detectors.pinned import edge_rows
     from mimir.detectors.registry import load_detector
 
     folder = _state_folder(chosen.run, chosen.window)
@@ -74,9 +76,19 @@ def _export(chosen: argparse.Namespace) -> str:
         return json.dumps({"detector": detector.name, "params": detector.get_params(), "state": _plain(detector.state())},
                           indent=1, sort_keys=True) + "\n"  # fmt: skip
     if chosen.format == "table":
-        table = getattr(detector, "table", None)
-        return _csv(table() if table else edge_rows(_allowed(detector)))
+        return _table(detector, int(folder.name.removeprefix("w")), chosen.out)
     return _policies(chosen, _allowed(detector))
+
+
+def _table(detector: Any, window_s: int, out: Path | None) -> str:
+    """The table that a person edits and feeds back; JSON where the file to write is called so."""
+    from mimir.detectors.invariants import Invariants
+    from mimir.detectors.pinned import edge_rows
+
+    rows = detector.table(window_s) if isinstance(detector, Invariants) else edge_rows(_allowed(detector))
+    if out and out.suffix == ".json":
+        return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    return _csv(rows)
 
 
 def _policies(chosen: argparse.Namespace, allowed: Sequence[Any]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mimir.errors import MimirError, Problem
+from mimir.errors import MimirError, Problem, SpecError
 from mimir.files import atomic, read_json, read_jsonl, sha256, write_json, write_jsonl
 from mimir.flows.edges import EdgeSeries
 from mimir.flows.identity import load_identity, read_workloads
@@ -72,6 +72,8 @@ def detector_problems(spec: Spec) -> list[Problem]:
         check = getattr(create(spec.detector), "check", None)
         if check:
             check()
+    except SpecError as error:
+        return list(error.problems)
     except MimirError as error:
         return [Problem("detector", f"cannot be made: {error}")]
     return []

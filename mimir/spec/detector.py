@@ -49,6 +49,7 @@ class InvariantsSpec:
     ridge: float
     memory: list[int]
     combine: Literal["bonferroni", "harmonic"]
+    pinned: str | None
 
 
 @pydantic_dataclass(frozen=True, config=STRICT)

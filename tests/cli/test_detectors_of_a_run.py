@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mimir.files import read_json
-from tests.support.cli import ROOT, SMALL, environment, mimir, run_directories
+from mimir.files import read_json, read_jsonl
+from tests.support.cli import ROOT, SMALL, environment, mimir_here, run_directories
 
 
 def test_a_detector_that_cannot_be_made_creates_nothing(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_a_detector_that_cannot_be_made_creates_nothing(tmp_path: Path) -> None:
         (["detector=pyod", "detector.params={neighbours: 3}"], ("no parameter 'neighbours'", "pyod is not installed")),
         (["detector=allowlist", "detector.pinned=absent.csv"], ("detector.pinned names no file",)),
     ):
-        done = mimir(tmp_path, *SMALL, *arguments)
+        done = mimir_here(tmp_path, *SMALL, *arguments)
         assert done.returncode == 2, done.stderr
         assert any(word in done.stderr for word in words)
     assert not run_directories(tmp_path)
@@ -25,7 +25,7 @@ def test_a_detector_that_cannot_be_made_creates_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_edited_table_changes_the_run_and_is_not_mistaken_for_the_old_one(small_run: Path) -> None:
-    plain = mimir(small_run, *SMALL, "detector=allowlist")
+    plain = mimir_here(small_run, *SMALL, "detector=allowlist")
     assert plain.returncode == 0, plain.stderr
     (directory,) = [d for d in run_directories(small_run) if "-allowlist-" in d.name]
     export = [sys.executable, "-m", "mimir.detectors", "export", str(directory), "--out", "allowed.csv"]
@@ -34,13 +34,49 @@ def test_an_edited_table_changes_the_run_and_is_not_mistaken_for_the_old_one(sma
     text = table.read_text()
     assert "front-end,user,80,tcp,yes" in text
     command = (*SMALL, "detector=allowlist", "detector.pinned=allowed.csv")
-    assert mimir(small_run, *command).returncode == 0
+    assert mimir_here(small_run, *command).returncode == 0
     table.write_text(text.replace("front-end,user,80,tcp,yes", "front-end,user,80,tcp,no"))
-    edited = mimir(small_run, *command)
+    edited = mimir_here(small_run, *command)
     assert edited.returncode == 0, edited.stderr
     assert "reused:" not in edited.stderr
     (pinned,) = [d for d in run_directories(small_run) if "-allowlist-" in d.name and d != directory]
     allowed = read_json(pinned / "detector/w60/state.json")["state"]["allowed"]
     assert ["front-end", "user", 80, "tcp"] not in allowed
     assert ["user", "user-db", 27017, "tcp"] in allowed
-    assert "reused:" in mimir(small_run, *command).stderr
+    assert "reused:" in mimir_here(small_run, *command).stderr
+
+
+@pytest.mark.slow
+def test_a_forbidden_edge_raises_alerts_and_an_allowed_one_silences_them(small_run: Path) -> None:
+    """A person reads the table of the invariants, edits two lines, and the next run follows them."""
+    base = (*SMALL, "exfiltration=direct", "detector.families=[I1,I6]", "detector.windows_s=[60]")
+    first = mimir_here(small_run, *base)
+    assert first.returncode == 0, first.stderr
+    (directory,) = [d for d in run_directories(small_run) if "-direct-invariants-" in d.name]
+    alerts = read_jsonl(directory / "alerts.jsonl")
+    (leak,) = {
+        (r["client"], r["server"], r["server_port"]) for a in alerts for r in a["reasons"] if r["family"] == "I1"
+    }
+    export = [sys.executable, "-m", "mimir.detectors", "export", str(directory), "--out", "table.csv"]
+    subprocess.run(export, cwd=small_run, env=environment() | {"PYTHONPATH": str(ROOT)}, check=True, timeout=900)
+    table = small_run / "table.csv"
+    text, cells = table.read_text(encoding="utf-8"), ",".join(str(cell) for cell in leak)
+    usual = ",I1,edge,front-end,user,80,tcp,,yes,,"
+    assert usual in text
+    table.write_text(text + f",I1,edge,{cells},tcp,,yes,,\n,I6,name outside,{cells},tcp,,yes,,\n", encoding="utf-8")
+    pinned = (*base, "detector.pinned=table.csv")
+    allowed = mimir_here(small_run, *pinned)
+    assert allowed.returncode == 0, allowed.stderr
+    (other,) = [d for d in run_directories(small_run) if "-direct-invariants-" in d.name and d != directory]
+    assert not [a for a in read_jsonl(other / "alerts.jsonl") if a["reasons"][0]["server"] == leak[1]]
+    table.write_text(text.replace(usual, usual.replace("yes", "no")), encoding="utf-8")
+    forbidden = mimir_here(small_run, *pinned)
+    assert forbidden.returncode == 0, forbidden.stderr
+    state = read_json(other / "detector/w60/state.json")["state"]["families"]["I1"]["allowed"]
+    assert ["front-end", "user", 80, "tcp"] not in state
+    assert any(a["reasons"][0]["server"] == leak[1] for a in read_jsonl(other / "alerts.jsonl"))
+    table.write_text(text.replace(usual, usual.replace("yes", "perhaps")), encoding="utf-8")
+    wrong = mimir_here(small_run, *pinned)
+    assert wrong.returncode == 2
+    assert "table.csv, line" in wrong.stderr
+    assert "allow must be yes or no (got 'perhaps')" in wrong.stderr

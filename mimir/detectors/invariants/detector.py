@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, Self, get_args
 
 import numpy as np
@@ -16,8 +17,10 @@ from mimir.detectors.invariants.blind_spots import blind_spots
 from mimir.detectors.invariants.closed_set import ClosedSet
 from mimir.detectors.invariants.mediation import Mediation
 from mimir.detectors.invariants.outside import Outside
+from mimir.detectors.invariants.pinned import pin, read_rows
 from mimir.detectors.invariants.relay import RelayBalance
 from mimir.detectors.invariants.replicas import ReplicaSymmetry
+from mimir.detectors.invariants.table import rows
 from mimir.detectors.invariants.volume import Volume
 from mimir.detectors.parameters import Parametrised, once_a_series
 from mimir.errors import MimirError
@@ -80,7 +83,8 @@ class Invariants(Parametrised):
 
     I1 closed set, I2 service-address mediation, I3 request-driven volume with PathGLR, I4 relay balance, I5 replica symmetry,
     I6 outside and DNS; each usable alone. `lags` windows of earlier requests and the `ridge` strength belong to the
-    regressions; `memory`: over how many windows small excesses are added up; `combine`: bonferroni or harmonic.
+    regressions; `memory`: over how many windows small excesses are added up; `combine`: bonferroni or harmonic; `pinned`: a table of edges, coefficients and
+    limits (CSV or JSON, as `python -m mimir.detectors export RUN_DIR` writes it) that a person edited, or None.
 
     Source: Mimir; after Jiang, Chen & Yoshihira 2006 (invariants), Basseville & Nikiforov 1993, section 7.2 (generalised
         likelihood ratio) and Shafer & Vovk 2008 (conformal p-values)
@@ -92,7 +96,7 @@ class Invariants(Parametrised):
     """
 
     name = "invariants"
-    parameters = ("families", "lags", "ridge", "memory", "combine")
+    parameters = ("families", "lags", "ridge", "memory", "combine", "pinned")
 
     def __init__(
         self,
@@ -101,9 +105,11 @@ class Invariants(Parametrised):
         ridge: float = 0.01,
         memory: Sequence[int] = (1, 5, 15, 60),
         combine: How = "bonferroni",
+        pinned: str | None = None,
     ) -> None:
         self.families, self.lags, self.ridge, self.memory = list(families), lags, ridge, list(memory)
         self.combine: How = combine
+        self.pinned = pinned
         self._fitted: dict[str, Family] = {}
         self._combination = Combination({"": 1.0})
 
@@ -132,13 +138,27 @@ class Invariants(Parametrised):
             )
         return {name: makers[name]() for name in dict.fromkeys(self.families)}
 
+    def check(self) -> None:
+        """SpecError where the pinned table cannot be read, with every wrong line."""
+        if self.pinned:
+            read_rows(Path(self.pinned))
+
+    def table(self, window_s: int | None = None) -> list[dict[str, Any]]:
+        """Edges, coefficients and limits, for a person to edit and feed back as `pinned` (`table.py`)."""
+        return rows(self.state()["families"], window_s)
+
     def fit(self, benign: EdgeSeries) -> Self:
-        """Learn every family; MimirError for fewer than MIN_WINDOWS windows or parameters out of range."""
+        """Learn every family, then write the pinned table over it; MimirError for fewer than MIN_WINDOWS windows or parameters out of range."""
         if len(benign) < MIN_WINDOWS:
             raise MimirError(
                 f"invariants need at least {MIN_WINDOWS} benign windows to fit (got {len(benign)}); raise evaluation.fit_s"
             )
         self._fitted = {name: family.fit(benign) for name, family in self._make().items()}
+        if self.pinned:
+            edited = pin(
+                {name: f.state() for name, f in self._fitted.items()}, read_rows(Path(self.pinned)), benign.window_s
+            )
+            self._fitted = {name: family.load_state(edited[name]) for name, family in self._fitted.items()}
         self._combination = self._combined()
         for note in self.notes:
             LOG.info("%s", note)
