@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, get_args, get_type_hints
@@ -14,11 +14,17 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from mimir.errors import Problem, SpecError
+from mimir.spec.detector import PyodName
 from mimir.spec.partial import rule_problems
 from mimir.spec.schema import Spec
 from mimir.spec.validate import RULES, validate
+from mimir.spec.wording import options_of, words_of
 
-_UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
+_KEYS = ("unexpected_keyword_argument", "extra_forbidden", "missing")
+_TYPE = re.compile(
+    r"(str|int|float|bool|list|dict|tuple)\b|[A-Z]\w*(Spec)?$"
+)  #: how pydantic names the members of a union
+_UNKNOWN_TAG = ("union_tag_invalid", "union_tag_not_found")
 _GROUPS = ("app", "cluster", "load", "exfiltration", "capture", "detector", "evaluation", "tracking")
 
 
@@ -54,7 +60,8 @@ def from_plain(plain: Mapping[str, Any], check: bool = True) -> Spec:
     except ValidationError as error:
         wrong: list[dict[str, Any]] = [dict(e) for e in error.errors(include_url=False)]
         broken = rule_problems(plain, [_location(e["loc"], plain) for e in wrong], RULES)
-        raise SpecError([*(_problem(e, plain) for e in wrong), *broken]) from None
+        keys, values = [e for e in wrong if e["type"] in _KEYS], [e for e in wrong if e["type"] not in _KEYS]
+        raise SpecError([*_values(values, plain), *_misnamed(keys, plain), *broken]) from None
     problems = validate(spec) if check else []
     if problems:
         raise SpecError(problems)
@@ -72,32 +79,97 @@ def to_dict(spec: Spec) -> dict[str, Any]:
     return plain
 
 
+def _values(errors: list[dict[str, Any]], plain: Mapping[str, Any]) -> list[Problem]:
+    """One problem a place: a value that is no member of a union is wrong once, and what is wrong inside it says more."""
+    found = {id(e): _location(e["loc"], plain) for e in errors}
+    inner = [e for e in errors if not any(_inside(other, found[id(e)]) for other in found.values())]
+    out: dict[str, Problem] = {}
+    for problem in (_problem(e, plain) for e in inner):
+        before = out.get(problem.where)
+        if before:
+            problem = replace(before, allowed=f"{before.allowed}, or {problem.allowed}")
+        out[problem.where] = problem
+    return list(out.values())
+
+
+def _inside(location: list[str], outer: list[str]) -> bool:
+    return len(location) > len(outer) and location[: len(outer)] == outer
+
+
 def _problem(error: dict[str, Any], plain: Mapping[str, Any]) -> Problem:
     """One pydantic error as a Problem with the dotted key, what is allowed and what to do."""
     location = _location(error["loc"], plain)
     where = ".".join(location)
-    next_step = f"set it in {_yaml_of(location, plain)} or on the command line"
-    if error["type"] in _UNKNOWN_KEY:
-        known = _known_keys(location[:-1], plain)
-        close = get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean {'.'.join([*location[:-1], close[0]])}?" if close else "remove it"
-        return Problem(where, "is not a key of this group", ", ".join(sorted(known)), hint)
-    got = f" (got {error['input']!r})" if not isinstance(error["input"], dict | list) else ""
-    expected = str(error.get("ctx", {}).get("expected", ""))
-    close = get_close_matches(str(error["input"]), re.findall(r"'([^']+)'", expected), n=1)
-    hint = f"did you mean {close[0]}?" if close else next_step
-    message = error["msg"][0].lower() + error["msg"][1:]
-    return Problem(where, f"is wrong: {message}{got}", expected.replace("'", ""), hint)
+    if error["type"] in _UNKNOWN_TAG:
+        return _unknown_tag(error, location, plain)
+    what, allowed = words_of(error, _known_keys(location, plain) if error["type"] == "dataclass_type" else [])
+    close = get_close_matches(str(error["input"]), options_of(str(error.get("ctx", {}).get("expected", ""))), n=1)
+    return Problem(where, what, allowed, f"did you mean {close[0]}?" if close else _set_it(location, plain))
+
+
+def _unknown_tag(error: dict[str, Any], location: list[str], plain: Mapping[str, Any]) -> Problem:
+    """A `name` that no option of a group has: the options of that group, and how one is chosen."""
+    group, ctx = ".".join(location), error.get("ctx", {})
+    allowed, where = sorted(options_of(str(ctx.get("expected_tags", "")))), f"{group}.name"
+    if group == "detector":  # PyOD's estimators have a detector of their own
+        node = plain["detector"]
+        of_pyod = isinstance(node, Mapping) and "params" in node
+        allowed = [name for name in allowed if (name in get_args(PyodName)) == of_pyod]
+        if of_pyod:
+            close = get_close_matches(str(ctx.get("tag")), allowed, n=1)
+            hint = f"did you mean detector.name={close[0]}?" if close else "set it in conf/detector/pyod.yaml"
+            return Problem(where, f"is not an estimator of PyOD (got {ctx.get('tag')!r})", ", ".join(allowed), hint)
+    close = get_close_matches(str(ctx.get("tag")), allowed, n=1)
+    hint = f"did you mean {group}={close[0]}?" if close else f"choose one: {group}=NAME"
+    got = f"is not an option of conf/{group}/ (got {ctx['tag']!r})" if "tag" in ctx else "is missing"
+    return Problem(where, got, ", ".join(allowed), hint)
+
+
+def _misnamed(errors: list[dict[str, Any]], plain: Mapping[str, Any]) -> Iterator[Problem]:
+    """Keys that a group does not have and keys that it lacks: where both occur in one group, one is the other misspelt."""
+    groups: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
+    for error in errors:
+        place = _location(error["loc"], plain)
+        groups.setdefault(tuple(place[:-1]), ([], []))[error["type"] == "missing"].append(place[-1])
+    for parent, (unknown, lacking) in groups.items():
+        known, prefix = sorted(_known_keys(list(parent), plain)), "".join(f"{part}." for part in parent)
+        close = {
+            key: get_close_matches(key, lacking or known, n=1) or get_close_matches(key, known, n=1) for key in unknown
+        }
+        if not lacking:
+            for key in unknown:
+                hint = f"did you mean {prefix}{close[key][0]}?" if close[key] else "remove it"
+                yield Problem(f"{prefix}{key}", "is not a key of this group", ", ".join(known), hint)
+            continue
+        what = "is missing" if len(lacking) == 1 else "are missing"
+        what += f", and there is no key {', '.join(unknown)}" if unknown else ""
+        meant = [prefix + close[key][0] for key in unknown if close[key]]
+        hint = f"did you mean {', '.join(meant)}?" if meant else _set_it([*parent, lacking[0]], plain)
+        yield Problem(f"{prefix}{', '.join(lacking)}", what, ", ".join(known), hint)
+
+
+def _set_it(location: list[str], plain: Mapping[str, Any]) -> str:
+    return f"set it in {_yaml_of(location, plain)} or on the command line"
 
 
 def _location(loc: tuple[Any, ...], plain: Mapping[str, Any]) -> list[str]:
-    """Dotted path of an error; the names that pydantic adds for tagged unions are left out."""
-    path, node = [], plain
+    """Dotted path of an error; the names that pydantic adds for unions are left out."""
+    path: list[str] = []
+    node: Any = plain
     for part in loc:
         if isinstance(node, Mapping) and part not in node and node.get("name") == part:
             continue
+        if (
+            isinstance(part, str)
+            and not (part in node if isinstance(node, Mapping) else node is None)
+            and _TYPE.match(part)
+        ):
+            continue
         path.append(str(part))
-        node = node.get(part, {}) if isinstance(node, Mapping) else {}
+        if isinstance(node, Mapping):
+            node = node.get(part)
+        else:
+            node = node[part] if isinstance(node, list) and part < len(node) else None
     return path
 
 
@@ -106,7 +178,9 @@ def _yaml_of(location: list[str], plain: Mapping[str, Any]) -> str:
     if group not in _GROUPS:
         return "conf/config.yaml"
     node = plain.get(group)
-    name = node.get("name", "default") if isinstance(node, Mapping) else "default"
+    name = node.get("name") if isinstance(node, Mapping) else None
+    if not isinstance(name, str) or location[1:] == ["name"]:
+        return f"conf/{group}/"
     return f"conf/{group}/{name}.yaml"
 
 

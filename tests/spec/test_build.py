@@ -138,3 +138,30 @@ def test_signature_says_what_not_how() -> None:
 )
 def test_composing_failures_suggest_the_closest_name(message: str, hint: str) -> None:
     assert hint in explain_failure(message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"load.users": "many"}, "load.users is not a whole number (got 'many') (allowed: a whole number such as 60)"),
+        ({"load.users": 1.5}, "load.users is not a whole number (got 1.5)"),
+        ({"evaluation.alerts_per_day": None}, "evaluation.alerts_per_day is not a number (got null)"),
+        ({"capture.keep": "maybe"}, "capture.keep is neither true nor false (got 'maybe') (allowed: true, false)"),
+        ({"detector.windows_s": 60}, "detector.windows_s is not a list (got 60) (allowed: a list such as [60,10])"),
+        ({"evaluation.block_s": 0}, "evaluation.block_s is out of range (got 0) (allowed: ≥ 1)"),
+        ({"load.mix": 5}, "load.mix is not a text (got 5)"),
+        ({"load.mix": {"buy": "x"}}, "load.mix.buy is not a number (got 'x')"),
+        ({"exfiltration.paths": "user-db"}, "(allowed: {store: …, max_hops: …, direction: …, count: …})"),
+        ({"exfiltration.paths": {"stor": "a", "max_hop": 3, "direction": "mixed", "count": 1}},
+         "exfiltration.paths.store, max_hops are missing, and there is no key stor, max_hop"),
+        ({"exfiltration.paths": {"store": "a"}}, "exfiltration.paths.max_hops, direction, count are missing"),
+        ({"detector.name": "invariantz"}, "did you mean detector=invariants?"),
+        ({"detector.name": "nothing"}, "detector.name is not an option of conf/detector/ (got 'nothing')"),
+        ({"detector": {"name": "KN", "params": {}, "windows_s": [60]}}, "did you mean detector.name=KNN?"),
+        ({"cluster.name": "x"}, "(allowed: netns, recorded, simulated); choose one: cluster=NAME"),
+    ],
+)  # fmt: skip
+def test_one_line_each_in_our_words(changes: dict[str, object], words: str) -> None:
+    (found,) = problems(changes)
+    assert words in found
+    assert "nput should be" not in found
