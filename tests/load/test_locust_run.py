@@ -187,6 +187,16 @@ def test_nobody_is_cut_off_at_a_step(done: Done) -> None:
             assert own[-1]["ends"] == "1", user
 
 
+@pytest.mark.parametrize("host", ["shop", "shop:8080", "ftp://shop", "http://"])
+def test_a_host_that_is_no_base_url_is_refused_at_once(
+    host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(tmp_path / "plan.json"), "--host", host, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert f"--host is no base URL (got {host!r}) (allowed: http://NAME[:PORT] or https://…)" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_locust_leaves_its_own_statistics(done: Done) -> None:
     with (done.folder / "locust_stats.csv").open(newline="") as file:
         rows = {row["Name"]: row for row in csv.DictReader(file)}

@@ -50,8 +50,9 @@ def _plan(chosen: argparse.Namespace) -> str:
 
 
 def _run(chosen: argparse.Namespace) -> str:
-    from mimir.load.locust.command import run_locust
+    from mimir.load.locust.command import need_base_url, run_locust
 
+    need_base_url(chosen.host)
     if not chosen.plan.is_file():
         raise SpecError(
             [Problem("plan", f"{chosen.plan} is no file", next="write it: python -m mimir.load.locust plan")]

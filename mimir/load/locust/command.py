@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from mimir.errors import MimirError, RequirementError
+from mimir.errors import MimirError, Problem, RequirementError, SpecError
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 _SAID = 2000  # characters of Locust's own words in an error
@@ -20,6 +21,14 @@ def need_locust() -> None:
     """RequirementError where Locust is not installed; it is not imported here."""
     if importlib.util.find_spec("locust") is None:
         raise RequirementError("Locust is not installed; run: pip install 'mimir[locust]'")
+
+
+def need_base_url(host: str) -> None:
+    """SpecError where `host` is no base URL: Locust would find out only request by request."""
+    parts = urlsplit(host)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        close = f"write --host http://{host}" if "://" not in host else "change --host"
+        raise SpecError([Problem("--host", f"is no base URL (got {host!r})", "http://NAME[:PORT] or https://…", close)])
 
 
 def locust_command(
@@ -43,6 +52,7 @@ def locust_environment() -> dict[str, str]:
 
 def run_locust(plan: Path, host: str, out: Path, failed_share: float) -> dict[str, Any]:
     """Act a plan out against a base URL; the summary. MimirError, with the reason, when too much failed."""
+    need_base_url(host)
     need_locust()
     out.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(  # noqa: S603
