@@ -37,7 +37,7 @@ def problems(
     if spec.channel == "none":
         return list(_none(spec))
     edges = {*allowed_edges, *((service, resolver) for service in services for resolver in RESOLVERS)}
-    given = list(_generated(spec, edges) if spec.paths else _path(spec, services, edges))
+    given = list(_generated(spec, services, edges) if spec.paths else _path(spec, services, edges))
     found = [*given, *_technique(spec), *channel_problems(spec, edges), *_relative(spec, edges), *_schedule(spec)]
     if not given:
         found += _fan(spec, services, edges)
@@ -58,14 +58,19 @@ def _none(spec: ExfiltrationSpec) -> Iterator[Problem]:
         )
 
 
-def _generated(spec: ExfiltrationSpec, edges: Edges) -> Iterator[Problem]:
+def _generated(spec: ExfiltrationSpec, services: Collection[str], edges: Edges) -> Iterator[Problem]:
     wanted = spec.paths
     assert wanted is not None
     for key in ("max_hops", "count"):
         if getattr(wanted, key) < 1:
             yield Problem(f"exfiltration.paths.{key}", f"must be ≥ 1 (got {getattr(wanted, key)})", "≥ 1", set_it(spec))
             return
-    if spec.channel in NO_RELAYS or spec.path_class is not PathClass.allowed_chain:
+    if wanted.store not in services:
+        close = get_close_matches(wanted.store, services, n=1)
+        got = f"names {wanted.store!r}, which the application does not have"
+        hint = f"did you mean {close[0]}?" if close else set_it(spec)
+        yield Problem("exfiltration.paths.store", got, ", ".join(sorted(services)), hint)
+    elif spec.channel in NO_RELAYS or spec.path_class is not PathClass.allowed_chain:
         got = f"cannot be used with channel {spec.channel} and path_class {spec.path_class}"
         yield Problem("exfiltration.paths", got, "allowed_chain", "choose exfiltration=relay_chain")
     elif not resolved_paths(spec, edges):

@@ -41,6 +41,12 @@ def test_no_such_path_is_a_problem_with_alternatives() -> None:
     assert found.where == "exfiltration.paths.max_hops"
 
 
+def test_an_unknown_store_is_one_problem_with_the_closest_name() -> None:
+    (found,) = problems(scenario("relay_chain", paths=PathsSpec("user-dbs", 5, "reply", 2)), SERVICES, EDGES, 7200)
+    assert found.where == "exfiltration.paths.store"
+    assert "did you mean user-db?" in str(found)
+
+
 def test_policy_sentences_become_edges() -> None:
     policy = parse_policy(POLICY)
     assert policy.edges == {
