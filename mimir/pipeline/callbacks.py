@@ -6,6 +6,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,7 +25,7 @@ class SweepCallback(Callback):
         """Before the first job."""
         if config.dry_run:
             return
-        begin(_folder(config), _tracking(config))
+        begin(_folder(config), _tracking(config), _jobs(config))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """After the last job. Hydra turns an exception here into a warning, so it is shown and counted by ourselves."""
@@ -39,6 +42,18 @@ class SweepCallback(Callback):
 
 def _folder(config: DictConfig) -> Path:
     return Path(config.hydra.sweep.dir).absolute()
+
+
+def _jobs(config: DictConfig) -> int:
+    """How many jobs the swept overrides give; 0 where another sweeper than Hydra's own decides that as it goes."""
+    if "BasicSweeper" not in str(config.hydra.sweeper.get("_target_")):
+        return 0
+    params = OmegaConf.to_container(config.hydra.sweeper.get("params") or {}, resolve=True)
+    texts = [f"{key!s}={value}" for key, value in params.items()] if isinstance(params, dict) else []
+    texts += [str(override) for override in config.hydra.overrides.task]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    overrides = parser.parse_overrides(texts)
+    return sum(len(batch) for batch in BasicSweeper.split_arguments(overrides, max_batch_size=None))
 
 
 def _tracking(config: DictConfig) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def run_job(config: Any, context: JobContext) -> Outcome:
     """Run one job and record its outcome (in a sweep also as `job.json`). Never raises."""
     from mimir.pipeline.lifecycle import interruptible
     from mimir.pipeline.run import run
+    from mimir.pipeline.sweep import announce
     from mimir.spec.build import from_plain, to_dict, to_plain
     from mimir.spec.load import with_series_digest
 
@@ -37,6 +38,8 @@ def run_job(config: Any, context: JobContext) -> Outcome:
     try:
         with interruptible():
             plain = with_series_digest(to_plain(config))
+            if context.sweep_folder is not None and context.job_folder is not None:
+                announce(context.sweep_folder, context.job_folder, plain)
             spec = from_plain(plain, check=False)  # `run` reports broken rules with those of cluster and leak
             outcome = run(spec, to_dict(spec), context)
     except MimirError as error:

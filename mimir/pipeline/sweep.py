@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,38 @@ from pydantic import TypeAdapter
 from mimir.errors import EXIT_DONE, EXIT_EXPECTATION, EXIT_FAILED, EXIT_SPEC
 from mimir.files import read_json, write_json, write_text
 from mimir.spec.schema import TrackingSpec
+from mimir.units import format_duration
 
 
-def begin(folder: Path, tracking: Mapping[str, Any]) -> None:
-    """Prepare the tracker before any worker starts (an empty database is initialised once) and open the parent run."""
+def begin(folder: Path, tracking: Mapping[str, Any], jobs: int) -> None:
+    """Prepare the tracker before any worker starts (an empty database is initialised once) and open the parent run.
+
+    `jobs`: how many there will be, 0 where nobody knows.
+    """
     from mimir.tracking import create_tracker
 
     folder.mkdir(parents=True, exist_ok=True)
     tracker = create_tracker(TypeAdapter(TrackingSpec).validate_python(dict(tracking)))
-    write_json(folder / "sweep.json", {"parent": tracker.start_parent(folder.name)})
-    print(f"sweep: {folder}", file=sys.stderr)
+    write_json(folder / "sweep.json", {"parent": tracker.start_parent(folder.name), "jobs": jobs})
+    print(f"sweep: {folder}{f', {jobs} jobs' if jobs else ''}", file=sys.stderr)
+
+
+def announce(folder: Path, job: Path, plain: Mapping[str, Any]) -> None:
+    """Say which job of how many begins, what it varies, and how long the rest takes if it goes on like this."""
+    if not (folder / "sweep.json").is_file() or plain.get("verbosity") == "quiet":
+        return
+    jobs, done = int(read_json(folder / "sweep.json")["jobs"]), len(list(folder.glob("job-*/job.json")))
+    what = [f"{group}={plain[group]['name']}" for group in ("app", "detector", "exfiltration")]
+    left = ""
+    if done and jobs:
+        per_job = (time.time() - (folder / "sweep.json").stat().st_mtime) / done
+        left = f", about {format_duration(round(per_job * (jobs - done)))} left"
+    number = int(job.name.split("-")[1]) + 1
+    print(
+        f"job {number}{f' of {jobs}' if jobs else ''}: {' '.join(what)} seed={plain['seed']}{left}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def end(folder: Path, tracking: Mapping[str, Any]) -> int:
