@@ -13,7 +13,7 @@ import pytest
 
 from mimir.files import read_json
 from tests.capture import capture_samples as s
-from tests.support.cli import environment, mimir, run_directories
+from tests.support.cli import environment, mimir, mimir_here, run_directories
 
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 HERE, THERE = "10.77.0.1", "10.77.0.2"
@@ -55,7 +55,7 @@ def shop(tmp_path: Path) -> Path:
 
 @needs_tshark
 def test_dissectors_read_all_nodes_and_rotated_files(shop: Path, tmp_path: Path) -> None:
-    done = mimir(
+    done = mimir_here(
         tmp_path, "-m", *RECORDED, f"cluster.capture={shop}", f"cluster.addresses={shop}/addresses.csv",
         "capture.dissector=own,tshark", "capture.dissector_fields=[dns.qry.name,http.request.uri]",
     )  # fmt: skip
@@ -75,6 +75,7 @@ def test_dissectors_read_all_nodes_and_rotated_files(shop: Path, tmp_path: Path)
     assert queries == {f"h{step}.example": 2 for step in range(STEPS)}  # once on each node
 
 
+@pytest.mark.slow  # pyshark needs a process of its own
 @needs_tshark
 def test_the_limit_of_pyshark_holds_for_each_recording(shop: Path, tmp_path: Path) -> None:
     done = mimir(
@@ -95,7 +96,7 @@ def test_a_missing_tshark_is_exit_2_before_anything_is_made(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert environment()["PATH"] == str(tmp_path)
-    done = mimir(tmp_path, f"capture.dissector={dissector}")
+    done = mimir_here(tmp_path, f"capture.dissector={dissector}")
     assert done.returncode == 2, done.stderr
     assert f"capture.dissector is {dissector}: tshark is needed" in done.stderr
     assert "apt-get install tshark" in done.stderr

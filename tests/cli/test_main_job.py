@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mimir.files import read_json, read_jsonl, sha256
-from tests.support.cli import SMALL, command, environment, mimir, run_directories
+from tests.support.cli import SMALL, command, environment, mimir, mimir_here, run_directories
 
 FILES = {
     "spec.yaml", "plan.json", "status.json", "environment.json", "manifest.json", "capture.json", "entities.jsonl", "timeline.jsonl",
@@ -55,11 +55,12 @@ def test_leaks_happen_in_the_test_recording_only_and_are_in_the_ledger(small_run
 
 
 def test_second_run_is_reused_and_repeats_only_when_told(small_run: Path) -> None:
+    """The repetition has one worker, where the run had two: the bytes are the same."""
     before = data_digests(main_run(small_run))
-    again = mimir(small_run, *SMALL)
+    again = mimir_here(small_run, *SMALL)
     assert again.returncode == 0, again.stderr
     assert "reused:" in again.stderr
-    repeated = mimir(small_run, *SMALL, "reuse=never")
+    repeated = mimir_here(small_run, *SMALL, "reuse=never")
     assert repeated.returncode == 0, repeated.stderr
     assert "(0 of 3 recordings reused)" in repeated.stderr
     stages = read_json(main_run(small_run) / "status.json")["stages"]
@@ -67,6 +68,7 @@ def test_second_run_is_reused_and_repeats_only_when_told(small_run: Path) -> Non
     assert data_digests(main_run(small_run)) == before
 
 
+@pytest.mark.slow
 def test_one_and_two_workers_and_a_fresh_folder_give_the_same_bytes(small_run: Path, tmp_path: Path) -> None:
     done = mimir(tmp_path, *SMALL, "workers=1")
     assert done.returncode == 0, done.stderr
@@ -74,7 +76,7 @@ def test_one_and_two_workers_and_a_fresh_folder_give_the_same_bytes(small_run: P
 
 
 def test_result_on_the_terminal_names_verdict_folder_and_report(small_run: Path) -> None:
-    done = mimir(small_run, *SMALL)
+    done = mimir_here(small_run, *SMALL)
     assert re.search(r"of 3 incidents (was|were) detected", done.stdout)
     assert f"runs/{main_run(small_run).name}" in done.stdout
     assert "report.html" in done.stdout
@@ -82,7 +84,7 @@ def test_result_on_the_terminal_names_verdict_folder_and_report(small_run: Path)
 
 @pytest.mark.parametrize(
     "kill",
-    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL],
+    [signal.SIGINT, *(pytest.param(other, marks=pytest.mark.slow) for other in (signal.SIGTERM, signal.SIGKILL))],
     ids=["SIGINT", "SIGTERM", "SIGKILL"],
 )
 def test_stopped_run_leaves_a_directory_that_resumes(small_run: Path, tmp_path: Path, kill: signal.Signals) -> None:
@@ -109,7 +111,7 @@ def test_stopped_run_leaves_a_directory_that_resumes(small_run: Path, tmp_path: 
         assert process.returncode == 1, stderr
         assert (status["state"], status["error"]) == ("failed", "interrupted")
         assert "to resume" in stderr.splitlines()[-1]
-    done = mimir(tmp_path, *SMALL, "seed=7")
+    done = mimir_here(tmp_path, *SMALL, "seed=7")
     assert done.returncode == 0, done.stderr
     assert read_json(directory / "status.json")["state"] == "done"
     assert not list((tmp_path / "runs" / ".cache").glob(".*.tmp-*"))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from mimir.files import read_json, read_jsonl
-from tests.support.cli import SMALL, mimir, run_directories
+from tests.support.cli import SMALL, mimir_here, run_directories
 
 CORPUS = Path(os.environ.get("MIMIR_CORPUS", Path(__file__).parents[3] / "shared/data")) / "captures"
 RECORDED = ("cluster=recorded", "exfiltration=none", "tracking=none")
@@ -28,7 +28,7 @@ def test_captures_of_a_run_read_back_give_its_edges_and_alerts(small_run: Path, 
     source = only_run(small_run, "relay_chain-invariants")
     files = [f"cluster.{name}={source}/capture/{name}.pcap" for name in ("fit", "calibrate", "test")]
     logs = [f"cluster.entities={source}/entities.jsonl", f"cluster.truth={source}/truth.jsonl"]
-    done = mimir(tmp_path, *SMALL, *RECORDED, *files, *logs)
+    done = mimir_here(tmp_path, *SMALL, *RECORDED, *files, *logs)
     assert done.returncode == 0, done.stderr
     copy = only_run(tmp_path, "none-invariants")
     before, after = (pd.read_parquet(d / "edges.parquet") for d in (source, copy))
@@ -43,7 +43,7 @@ def test_captures_of_a_run_read_back_give_its_edges_and_alerts(small_run: Path, 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason=f"needs the capture corpus in {CORPUS} (MIMIR_CORPUS)")
 def test_bare_capture_of_a_real_database_is_judged_without_names_or_ledger(tmp_path: Path) -> None:
     capture = CORPUS / "deepflow/agent/resources/test/flow_generator/mysql/171-mysql.pcap"
-    done = mimir(
+    done = mimir_here(
         tmp_path,
         "app=generic",
         *RECORDED,
@@ -97,11 +97,12 @@ def _ask(port: int, name: str, tries: int) -> None:
     raise RuntimeError(f"no answer on port {port}")
 
 
+@pytest.mark.slow
 @pytest.mark.netns
 def test_capture_recorded_by_tcpdump_shows_what_happened(loopback_capture: Path, tmp_path: Path) -> None:
     table = tmp_path / "addresses.csv"
     table.write_text("address,name,kind,workload\n127.0.0.1,files-0,pod,files\n")
-    done = mimir(
+    done = mimir_here(
         tmp_path, "app=generic", *RECORDED, f"cluster.capture={loopback_capture}", f"cluster.addresses={table}",
         "capture.windows_s=[1]", "detector.windows_s=[1]", "detector=egress_volume",
     )  # fmt: skip
@@ -118,7 +119,7 @@ def test_capture_recorded_by_tcpdump_shows_what_happened(loopback_capture: Path,
 def test_leak_in_a_benign_recording_is_refused_by_name(small_run: Path, tmp_path: Path) -> None:
     source = only_run(small_run, "relay_chain-invariants")
     swapped = [f"cluster.{name}={source}/capture/test.pcap" for name in ("fit", "calibrate", "test")]
-    done = mimir(tmp_path, *SMALL, *RECORDED, *swapped, f"cluster.truth={source}/truth.jsonl")
+    done = mimir_here(tmp_path, *SMALL, *RECORDED, *swapped, f"cluster.truth={source}/truth.jsonl")
     assert done.returncode == 1, done.stderr
     assert "happened during the fit recording, which must be benign" in done.stderr
     assert "relay_chain-1" in done.stderr
@@ -129,11 +130,11 @@ def test_bad_ledger_and_bad_table_are_named_as_the_user_named_them(small_run: Pa
     capture = f"cluster.capture={only_run(small_run, 'relay_chain-invariants')}/capture/test.pcap"
     (tmp_path / "truth.txt").write_text("x\n")
     (tmp_path / "names.txt").write_text("10.0.0.1 web\n")
-    ledger = mimir(tmp_path, *SMALL, *RECORDED, capture, "cluster.truth=truth.txt", "seed=-1")
+    ledger = mimir_here(tmp_path, *SMALL, *RECORDED, capture, "cluster.truth=truth.txt", "seed=-1")
     assert ledger.returncode == 2, ledger.stderr
     for part in ("truth.txt, line 1", "seed must be"):
         assert part in ledger.stderr
-    table = mimir(tmp_path, *SMALL, *RECORDED, capture, "cluster.addresses=names.txt")
+    table = mimir_here(tmp_path, *SMALL, *RECORDED, capture, "cluster.addresses=names.txt")
     assert table.returncode == 1, table.stderr
     assert "names.txt, line 1" in table.stderr
     assert "Traceback" not in table.stderr

@@ -19,7 +19,7 @@ from mimir.pipeline.analysis import edges_of
 from mimir.pipeline.clusters import create_cluster
 from mimir.spec.cluster import RecordedSpec
 from tests.flows.foreign_samples import START_S, zeek_tsv, zeek_values
-from tests.support.cli import mimir, run_directories
+from tests.support.cli import mimir_here, run_directories
 
 HOUR_S = 3600
 
@@ -45,7 +45,7 @@ def test_a_leak_in_a_conn_log_is_found(tmp_path: Path) -> None:
     log = tmp_path / "entities.pickle"
     names = {"web-0": ("10.1.0.1", "+", "shop", "pod"), "db-0": ("10.1.0.2", "+", "shop", "pod")}
     log.write_bytes(pickle.dumps({0: names}, 2))
-    done = mimir(
+    done = mimir_here(
         tmp_path, "app=generic", "cluster=recorded", f"cluster.capture={capture}", f"cluster.entities={log}",
         "exfiltration=none", "detector=allowlist", "detector.windows_s=[60]", "tracking=none",
     )  # fmt: skip
