@@ -16,7 +16,8 @@ from mimir.report.compare import (
     describe_states,
 )
 from mimir.report.factors import Value
-from mimir.report.paired import MIN_PAIRS, paired_tests
+from mimir.report.paired import paired_tests
+from mimir.report.paired_output import MATRIX_NOTE, paired_lines, paired_matrix
 from mimir.report.theme import FONTS, css_variables
 from mimir.report.trigger_table import trigger_lines
 from mimir.report.words import LABELS, in_unit
@@ -61,8 +62,10 @@ def as_text(comparison: Comparison) -> str:
     if absent:
         lines.append(f"not defined in any run: {', '.join(SHORT[m] for m in absent)}")
     lines += [f"smallest rate detected{' (' + what + ')' if what else ''}: {rate}" for what, rate in rates(comparison)]
-    if paired := paired_lines(comparison):
-        lines += [f"{PAIRED_TITLE}:", *(f"  {line}" for line in paired)]
+    if tests := paired_tests(comparison, PAIRED_MEASURE):
+        lines += [f"{PAIRED_TITLE}:", *(f"  {line}" for line in paired_lines(tests))]
+        if matrix := paired_matrix(tests):
+            lines += [*(f"  {line}" for line in _aligned(matrix)), MATRIX_NOTE]
     heading, kinds = triggers(comparison)
     if kinds:
         lines += ["", f"{TRIGGER_TITLE}:", *_aligned([heading, *kinds])]
@@ -156,18 +159,6 @@ def rates(comparison: Comparison) -> list[tuple[str, str]]:
     ]
 
 
-def paired_lines(comparison: Comparison) -> list[str]:
-    """One line per two detectors that were run in the same settings."""
-    lines = []
-    for test in paired_tests(comparison, PAIRED_MEASURE):
-        found = f"p not given: fewer than {MIN_PAIRS} pairs" if test.p_value is None else f"p = {test.p_value:.2g}"
-        lines.append(
-            f"{test.first} against {test.second}: median difference {in_unit(PAIRED_MEASURE, test.median_difference)}, "
-            f"better in {test.better} and worse in {test.worse} of {test.pairs} pairs, {found}"
-        )
-    return lines
-
-
 def triggers(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of the table of benign triggers; empty where no run had any."""
     done = [run for row in comparison.rows for run in row.done if run.metrics]
@@ -183,6 +174,7 @@ def as_html(comparison: Comparison, folder: Path | None = None) -> str:
     )
     shared, varying = split_factors(comparison.rows) if comparison.rows else ({}, [])
     measures, absent = known_measures(comparison)
+    tests = paired_tests(comparison, PAIRED_MEASURE)
     rows = [
         {
             "factors": [show_factor(n, row.factors[n]) for n in varying],
@@ -208,7 +200,9 @@ def as_html(comparison: Comparison, folder: Path | None = None) -> str:
         trigger_heading=triggers(comparison)[0],
         triggers=triggers(comparison)[1],
         paired_title=PAIRED_TITLE,
-        paired=paired_lines(comparison),
+        paired=paired_lines(tests),
+        matrix=paired_matrix(tests),
+        matrix_note=MATRIX_NOTE,
         unfinished=[(run.folder.name, run.state, run.error) for run in comparison.unfinished],
         finished=sum(len(row.done) for row in comparison.rows),
         total=sum(len(row.runs) for row in comparison.rows),

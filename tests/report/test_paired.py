@@ -59,3 +59,14 @@ def test_the_outcome_is_printed_and_on_the_page(tmp_path: Path) -> None:
     assert "better in 8 and worse in 0 of 8 pairs" in made.html()
     few = compare(runs(tmp_path / ".." / tmp_path.name, "c", A[:1]) + runs(tmp_path, "d", B[:1]))
     assert "p not given: fewer than 6 pairs" in few.text()
+
+
+def test_many_detectors_make_a_matrix(tmp_path: Path) -> None:
+    values = {"a": A, "b": B, "c": C, "d": A, "e": A[:1]}
+    made = compare([run for name, scores in values.items() for run in runs(tmp_path, name, scores)])
+    lines = [line.split() for line in made.text().splitlines()]
+    start = next(n for n, line in enumerate(lines) if line == ["2", "3", "4", "5"])
+    assert lines[start + 2] == ["1", "a", "8:0*", "7:1", "0:0", "0:0?"]  # p = 0.0078 × 6 pairs with enough runs
+    assert lines[start + 6] == ["5", "e"]
+    assert "better in" not in made.text()
+    assert "<td>7:1</td>" in made.html()
