@@ -47,6 +47,11 @@ class Episode:
     reasons: list[Reason] = field(default_factory=list)
     reasons_hidden: int = 0
 
+    @classmethod
+    def of(cls, group: Sequence[dict[str, Any]], run: RunFiles) -> Episode:
+        """What is said of alerts that follow each other, all on windows of one length."""
+        return _episode(group, run)
+
 
 @dataclass(frozen=True)
 class AlertTable:
@@ -61,7 +66,7 @@ def alert_table(run: RunFiles) -> AlertTable:
     """All alerts grouped; at most MAX_EPISODES are shown, those with the longest trains of alerts first kept."""
     groups: list[list[dict[str, Any]]] = []
     for window_s in run.lengths:
-        groups += _episodes([alert for alert in run.alerts if alert["window_s"] == window_s])
+        groups += episodes_of([alert for alert in run.alerts if alert["window_s"] == window_s])
     shown = groups
     if len(groups) > MAX_EPISODES:
         ranked = sorted(range(len(groups)), key=lambda i: (-len(groups[i]), i))[:MAX_EPISODES]
@@ -69,7 +74,8 @@ def alert_table(run: RunFiles) -> AlertTable:
     return AlertTable([_episode(group, run) for group in shown], len(groups) - len(shown), len(run.alerts))
 
 
-def _episodes(alerts: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def episodes_of(alerts: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Alerts on windows of one length, grouped: each begins when the one before it ends, or sooner."""
     groups: list[list[dict[str, Any]]] = []
     for alert in sorted(alerts, key=lambda a: a["ts"]):
         if groups and alert["ts"] <= groups[-1][-1]["ts"] + 2 * alert["window_s"]:

@@ -7,7 +7,7 @@ here, so sizes below are pixels.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from mimir.report.words import percent
 from mimir.units import HOUR_S, format_duration
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
@@ -105,12 +106,18 @@ def thinned(times: Floats, values: Floats, limit: int = MAX_POINTS) -> tuple[Flo
 def _timeline(axes: Axes, run: RunFiles, window_s: int) -> None:
     table = run.scores
     table = table[(table["window_s"] == window_s) & (table["recording"] == "test")]
+    draw_scores(axes, run, table, run.window(window_s)["threshold"]["value"], run.incidents(window_s))
+
+
+def draw_scores(
+    axes: Axes, run: RunFiles, table: pd.DataFrame, threshold: float | None, incidents: Sequence[Mapping[str, Any]]
+) -> None:
+    """Scores over time with the threshold, the alerts and the incidents; `table` has window_start, score, alert."""
     start = table["window_start"].to_numpy(dtype=float)
     score = table["score"].to_numpy(dtype=float)
-    threshold = run.window(window_s)["threshold"]["value"]
     origin = start[0] if len(start) else 0.0
     unit, name = (HOUR_S, "hours") if len(start) and start[-1] - origin > 2 * HOUR_S else (60, "minutes")
-    for i, row in enumerate(run.incidents(window_s)):
+    for i, row in enumerate(incidents):
         label = "incident" if i == 0 else None
         axes.axvspan(
             (row["start"] - origin) / unit, (row["end"] - origin) / unit, color=LIGHT["shade"], lw=0, label=label

@@ -21,6 +21,7 @@ from mimir.report.graph import Drawing, draw_graph
 from mimir.report.graph_content import graph_content, resolve_paths
 from mimir.report.load import RunFiles, load_run
 from mimir.report.load_figures import draw_load_charts, load_words_reached
+from mimir.report.stream import draw_stream_charts, stream_block
 from mimir.report.theme import css_variables, inline
 from mimir.report.words import load_words, percent, verdict
 from mimir.units import format_bytes, utc
@@ -30,6 +31,7 @@ NOT_LISTED = ("report.html", "manifest.json", "status.json", "run.log")
 HASH_LIMIT_BYTES = 64_000_000  #: larger files have their digest in manifest.json only
 CHART_WORDS = {
     "threshold": "Share of benign windows at or above a score, for calibration and test, with the threshold",
+    "stream": "Score of the one stream of alerts over time, with its threshold, its alerts and the incidents",
     "roc": "ROC curve for each window length",
     "load": "Requests a minute over the test recording: asked for by the load profile, and reached",
     "pacing": "Delivered bytes a minute of each incident since it began",
@@ -40,7 +42,7 @@ CHART_WORDS = {
 def write_page(run_directory: Path) -> None:
     """Write figures/*.svg and report.html. Raises MimirError when the run has no metrics."""
     run = load_run(run_directory)
-    charts = {**draw_charts(run), **draw_load_charts(run)}
+    charts = {**draw_charts(run), **draw_load_charts(run), **draw_stream_charts(run)}
     graph = _graph(run)
     for name, svg in {**charts, **({"graph": graph.svg} if graph else {})}.items():
         write_text(run.folder / "figures" / f"{name}.svg", svg)
@@ -83,14 +85,14 @@ def render(run: RunFiles, charts: dict[str, str], graph: Drawing | None) -> str:
         light=Markup(css_variables(False)), dark=Markup(css_variables(True)),  # noqa: S704 - constants
         cards=tables.cards(run), numbers=tables.numbers(run), interval=tables.interval_word(run),
         classes=tables.class_table(run), graph=_inline_graph(graph, bool(_paths(run))), graph_note=_graph_note(run),
-        load_reached=load_words_reached(run), narrow={n: shown.get(f"{n}_narrow") for n in ("load", "pacing")},
+        load_reached=load_words_reached(run), narrow={n: shown.get(f"{n}_narrow") for n in ("load", "pacing", "stream")},
         test_start=_test_start(run), timelines=_timelines(run, shown), charts={n: shown.get(n) for n in CHART_WORDS},
         incidents=tables.incident_rows(run), no_incidents=_no_incidents(run), alerts=alert_table(run),
         known=run.window()["test"]["prevalence"] is not None, threshold=tables.threshold_facts(run),
         triggers=tables.trigger_table(run), trigger_legend=trigger_legend(run),
         trigger_recovery=trigger_recovery(run), prevalence=_prevalence(run), no_curves=_no_curves(run),
         lengths=tables.window_table(run), capture=capture_table(run), blind=tables.blind_notes(run), blind_spots=blind_spot_table(run),
-        cautions=tables.cautions(run), command=reproduce_command(run.spec), identity=_identity(run), files=_files(run),
+        cautions=tables.cautions(run), stream=stream_block(run), command=reproduce_command(run.spec), identity=_identity(run), files=_files(run),
     )  # fmt: skip
 
 
