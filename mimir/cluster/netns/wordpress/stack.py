@@ -106,14 +106,21 @@ class WordPress:
                 before=[galera.install()] if first else [], files=galera.files(first=first), folders=galera.folders(),
             )  # fmt: skip
             self.pods[pod.name] = RealPod(self._network.pods[pod.name], job, self._logs / f"{pod.name}.log")
-            until = time.monotonic() + _LIMIT_S
-            wanted = {"wsrep_cluster_size": str(number + 1), "wsrep_ready": "ON"}
-            while (found := await self._status(pod.name, _SYNCED)) != wanted:
-                self.check()
-                if time.monotonic() > until:
-                    raise MimirError(f"{pod.name} did not join the database cluster in {_LIMIT_S:g} s (it says {found}); "
-                                     f"its words: {self._logs / (pod.name + '.log')}")  # fmt: skip
-                await asyncio.sleep(0.2)
+            if first:
+                await self._joined(pod.name, 1)
+        for pod in pods:
+            await self._joined(pod.name, len(pods))
+
+    async def _joined(self, pod: str, members: int) -> None:
+        """Wait until a member is ready in a cluster of that size. MimirError when it takes too long."""
+        until = time.monotonic() + _LIMIT_S
+        wanted = {"wsrep_cluster_size": str(members), "wsrep_ready": "ON"}
+        while (found := await self._status(pod, _SYNCED)) != wanted:
+            self.check()
+            if time.monotonic() > until:
+                raise MimirError(f"{pod} did not join the database cluster in {_LIMIT_S:g} s (it says {found}); "
+                                 f"its words: {self._logs / f'{pod}.log'}")  # fmt: skip
+            await asyncio.sleep(0.2)
 
     async def _fill(self) -> dict[str, Any]:
         """Install WordPress and its content, in a web pod, through the service address of the databases."""
