@@ -114,7 +114,7 @@ def test_the_others_take_a_copy_of_the_first_member(run: Path) -> None:
     copied: dict[tuple[str, str], int] = {}
     for batch in open_capture([run / "capture" / "test.pcap"]):
         for row in np.flatnonzero((batch.dport == TRANSFER) & (batch.payload_bytes > 0)):
-            pair = ips[address_text(tuple(batch.src[row]))], ips[address_text(tuple(batch.dst[row]))]
+            pair = ips[address_text(tuple(batch.src[row].tolist()))], ips[address_text(tuple(batch.dst[row].tolist()))]
             copied[pair] = copied.get(pair, 0) + int(batch.payload_bytes[row])
     assert {receiver for _, receiver in copied} == set(MEMBERS[1:])
     assert all(2 * 10e6 < size < 2 * 200e6 for size in copied.values())  # every packet is seen twice
