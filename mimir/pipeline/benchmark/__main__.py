@@ -16,7 +16,7 @@ from typing import Any
 from mimir.errors import EXIT_DONE, EXIT_FAILED, EXIT_SPEC, SpecError
 from mimir.files import write_json
 from mimir.pipeline.benchmark.execute import compute_all
-from mimir.pipeline.benchmark.worlds import worlds_of
+from mimir.pipeline.benchmark.worlds import World, worlds_of
 from mimir.spec.grid import expand
 from mimir.units import format_duration
 
@@ -49,9 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "command": f"python -m mimir.pipeline.benchmark {' '.join(arguments or sys.argv[1:])}",
         "seconds": {"whole": round(time.perf_counter() - began, 1)} | seconds,
         "failures": failures,
+        "supervised": _shown(worlds),
     }
     _publish(tables, facts, options.out)
     return EXIT_FAILED if failures else EXIT_DONE
+
+
+def _shown(worlds: Sequence[World]) -> dict[str, list[dict[str, Any]]]:
+    """Supervised detectors and what leaks they were shown, each once."""
+    told: dict[str, list[dict[str, Any]]] = {}
+    for world in worlds:
+        for name in world.supervised:
+            shown = world.shown()
+            if shown not in told.setdefault(name, []):
+                told[name].append(shown)
+    return told
 
 
 def _publish(tables: Sequence[Path], facts: dict[str, Any], out: Path) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mimir.detectors.alerts import build_alerts
-from mimir.detectors.base import Detector, Scores
+from mimir.detectors.base import Detector, Scores, Supervised
 from mimir.detectors.calibration import Calibration
 from mimir.detectors.combination import calibration_scores
 from mimir.detectors.registry import create
@@ -26,8 +26,10 @@ from mimir.flows.series import load_series
 from mimir.pipeline.benchmark.worlds import World
 from mimir.pipeline.cache import Result, cached, stage_key
 from mimir.pipeline.recordings import Recorded
+from mimir.pipeline.training import TRAIN, labels_of
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
+from mimir.spec.detector import SUPERVISED
 from mimir.units import DAY_S
 
 #: alerts a day a threshold is set for; those that need more windows a day than there are stay out
@@ -66,8 +68,9 @@ def results_of(world: World, name: str, loaded: Loaded, cache: Path) -> Result:
         "recovery_s": [loaded.spec.evaluation.recovery_s, loaded.spec.evaluation.trigger_recovery_s],
         "budgets": BUDGETS,
     }
-    inputs = {f"{n} {f}": d for n, one in loaded.recorded.items() for f, d in one.edges.files.items()}
-    inputs |= {f"{n} truth": one.record.files["truth.jsonl"] for n, one in loaded.recorded.items()}
+    used = {n: one for n, one in loaded.recorded.items() if n != TRAIN or name in SUPERVISED}
+    inputs = {f"{n} {f}": d for n, one in used.items() for f, d in one.edges.files.items()}
+    inputs |= {f"{n} truth": one.record.files["truth.jsonl"] for n, one in used.items()}
 
     def make(folder: Path) -> dict[str, Any]:
         _table(world, name, loaded).to_parquet(folder / TABLE, index=False)
@@ -107,6 +110,9 @@ def _table(world: World, name: str, loaded: Loaded) -> pd.DataFrame:
     spec = from_plain(dict(world.jobs[0].plain) | {"detector": world.detectors[name]})
     for window_s in lengths:
         detector = create(spec.detector).fit(loaded.series("fit", window_s))
+        if isinstance(detector, Supervised):
+            shown, ledger = loaded.series(TRAIN, window_s), loaded.recorded[TRAIN].record.folder / "truth.jsonl"
+            detector.learn(shown, labels_of(spec, read_jsonl(ledger), shown.window_start, window_s))
         benign = calibration_scores(detector, loaded.series("calibrate", window_s))
         calibration = Calibration(benign.score, window_s)
         for number, job in enumerate(world.jobs):

@@ -61,9 +61,8 @@ def _world(world: World, cache: Path) -> Made:
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     began = time.perf_counter()
-    benign, tests = record_world(world, cache, lambda name, seconds, packets: None)
+    named, tests = record_world(world, cache, lambda name, seconds, packets: None)
     recorded_s = time.perf_counter() - began
-    named = dict(zip(("fit", "calibrate"), benign, strict=True))
     loaded = Loaded(from_plain(world.jobs[0].plain), named | {f"test {i}": one for i, one in enumerate(tests)})
     made, failures = [], []
     for name in world.detectors:

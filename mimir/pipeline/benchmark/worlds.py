@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from mimir.cluster.baseline import carrying_services
-from mimir.errors import MimirError
+from mimir.errors import MimirError, SpecError
 from mimir.pipeline.baseline import baseline_of
 from mimir.pipeline.clusters import create_cluster
 from mimir.pipeline.record_key import record_key
-from mimir.pipeline.recordings import Recorded, Report, orders, record_one
+from mimir.pipeline.recordings import Recorded, Report, orders, record_one, record_training, training_key
+from mimir.pipeline.training import training_problems, training_spec
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
+from mimir.spec.detector import SUPERVISED
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,23 @@ class World:
         plain = self.jobs[0].plain
         return f"{plain['app']['name']} seed {plain['seed']}, {len(self.jobs)} test recordings"
 
+    @property
+    def supervised(self) -> list[str]:
+        """Names of its detectors that learn from labelled leaks."""
+        return sorted(SUPERVISED & {*self.detectors})
+
+    def shown(self) -> dict[str, Any]:
+        """The leaks its supervised detectors learn from: path, rates (B/min), channel."""
+        plain = self.jobs[0].plain
+        leak = training_spec(from_plain(plain)).exfiltration
+        rates = sorted(leak.rates_bytes_per_min or [leak.rate_bytes_per_min])
+        return {
+            "app": plain["app"]["name"],
+            "path": list(leak.path),
+            "rates_bytes_per_min": rates,
+            "channel": leak.channel,
+        }
+
 
 def worlds_of(grids: Iterable[tuple[str, Sequence[dict[str, Any]], Mapping[str, dict[str, Any]]]]) -> list[World]:
     """Group the jobs of several experiments by what is benign in them; detectors are part of the group."""
@@ -48,23 +67,34 @@ def worlds_of(grids: Iterable[tuple[str, Sequence[dict[str, Any]], Mapping[str, 
             spec = from_plain(plain)
             if spec.cluster.name != "simulated":
                 raise MimirError(f"a benchmark runs on cluster=simulated (got {spec.cluster.name} in {experiment})")
-            key = json.dumps([*(record_key(plain, order) for order in orders(spec)[:2]), sorted(detectors)])
+            benign = [record_key(plain, order) for order in orders(spec)[:2]]
+            shown = [_training_key(plain, detectors[name]) for name in sorted(SUPERVISED & {*detectors})]
+            key = json.dumps([*benign, *shown, sorted(detectors)])
             known = groups.setdefault(key, ([], dict(detectors)))[0]
             if all(job.plain != plain or job.experiment != experiment for job in known):
                 known.append(Job(experiment, plain))
     return [World(tuple(jobs), detectors) for jobs, detectors in groups.values()]
 
 
-def record_world(world: World, cache: Path, report: Report) -> tuple[list[Recorded], list[Recorded]]:
-    """(fit and calibration, one test recording a job), from the shared cache or made now, one after the other."""
+def _training_key(plain: Mapping[str, Any], detector: Mapping[str, Any]) -> str:
+    """Key of the training recording of a supervised detector; SpecError where it would be shown the leaks of a test."""
+    if problems := training_problems(from_plain({**plain, "detector": detector})):
+        raise SpecError(problems)
+    return training_key(plain)
+
+
+def record_world(world: World, cache: Path, report: Report) -> tuple[dict[str, Recorded], list[Recorded]]:
+    """(fit, calibration and, for supervised detectors, training by name; one test recording a job), from the shared cache or
+    made now, one after the other."""
     first = world.jobs[0].plain
     spec = from_plain(first)
+    shown = {"train": record_training(first, cache, 1, report)} if world.supervised else {}
     benign = [_one(spec, first, cache, number, report) for number in (0, 1)]
     tests = []
     for job in world.jobs:
         spec = from_plain(job.plain)
         tests.append(_one(spec, job.plain, cache, 2, report, benign[0]))
-    return benign, tests
+    return dict(zip(("fit", "calibrate"), benign, strict=True)) | shown, tests
 
 
 def _one(

@@ -11,8 +11,10 @@ import pandas as pd
 from mimir.files import read_json, write_text
 from mimir.report.benchmark import figures, tables
 from mimir.report.benchmark.figures import CHAMPION
+from mimir.report.benchmark.goals import goals
 from mimir.report.benchmark.ranks import detectors_of, mean_ranks
 from mimir.report.benchmark.summary import chosen, false_alerts, over_seeds, recall_by
+from mimir.report.benchmark.supervised import supervised
 from mimir.units import format_duration
 
 HEADLINE_RATES = (100_000.0, 10_000.0)
@@ -23,7 +25,9 @@ def write_page(folder: Path) -> Path:
     """Figures and benchmark.md beside results.parquet and facts.json; returns the page."""
     table, facts = pd.read_parquet(folder / "results.parquet"), read_json(folder / "facts.json")
     page = folder / "benchmark.md"
-    parts = [_head(table, facts), *_parts(table, folder)]
+    shown = facts.get("supervised") or {}
+    compared = table[~table["detector"].isin([*shown])]
+    parts = [_head(table, facts), *goals(compared), *_parts(compared, folder), *supervised(table, folder, shown)]
     write_text(page, "\n\n".join(part.rstrip() for part in parts) + "\n")
     return page
 
