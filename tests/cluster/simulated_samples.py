@@ -31,8 +31,9 @@ SHORT_LEAK = {"incidents": 1, "incident_duration_s": 60}
 def option(group: str, name: str) -> dict[str, Any]:
     """One file of conf/, with the options that its defaults list puts inside it."""
     found = copy.deepcopy(_load(CONF / group / f"{name}.yaml"))
-    for line in (one for one in found.pop("defaults", []) if one != "_self_"):
-        ((where, inner),) = line.items()  # e.g. {"/exfiltration@train": "relay_chain"}
+    inside = [line for line in found.pop("defaults", []) if "@" in str(line)]
+    for line in inside:  # e.g. {"/exfiltration@train": "relay_chain"}
+        ((where, inner),) = line.items()
         other, _, key = where.lstrip("/").partition("@")
         found[key] = merged(option(other, inner), found.get(key, {}))
     return found

@@ -83,6 +83,17 @@ def test_the_nine_mixes_of_the_evaluation(name: str, shares: tuple[float, ...], 
     assert plan["test"] == {"load_ratio": 0.4, "mix_distance": pytest.approx(distance, abs=1e-5)}
 
 
+@pytest.mark.parametrize("app", ["sockshop", "wordpress", "hipsterstore"])
+def test_one_sweep_over_mixes_serves_several_applications(app: str) -> None:
+    wanted = option("experiment", "benchmark_mix")["hydra"]["sweeper"]["params"]["load.test.mix"].split(",")
+    users = option("app", app)["users"]
+    assert {*wanted} <= {*users["mixes"]}
+    assert users["mixes"]["training"] == users["mix"]
+    for name in wanted:
+        assert sum(users["mixes"][name].values()) == pytest.approx(1)
+        assert {*users["mixes"][name]} == {*users["mix"]}
+
+
 @pytest.mark.parametrize(
     ("changes", "where", "text"),
     [

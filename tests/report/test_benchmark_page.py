@@ -11,8 +11,10 @@ import pytest
 
 from mimir.files import write_json
 from mimir.report.benchmark import write_page
+from mimir.report.benchmark.goals import goals
 from mimir.report.benchmark.ranks import mean_ranks, paired, wilcoxon
 from mimir.report.benchmark.summary import Share, false_alerts, least_rates, over_seeds
+from mimir.report.benchmark.supervised import supervised
 
 RATES = (1e6, 1e5, 1e4)
 #: detector → smallest rate it finds
@@ -99,6 +101,33 @@ def test_pairs_are_counted(table: pd.DataFrame) -> None:
     assert found.loc["pca_spe", ["won", "lost", "tied"]].tolist() == [6, 0, 3]
     assert found.loc["random", "won"] == 9
     assert (found["p_holm"] >= found["p"]).all()
+
+
+def test_goals_are_judged_from_the_table(table: pd.DataFrame) -> None:
+    (text,) = goals(table)
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
+    recall = next(line for wanted, line in rows.items() if "event recall" in wanted)
+    assert "sockshop 3/3" in recall
+    assert recall.endswith("| met |")
+    assert next(line for wanted, line in rows.items() if "mixes" in wanted).endswith("| not measured |")
+    lost = (table["measure"] == "detected") & (table["detector"] == "invariants") & (table["seed"] == 2)
+    table.loc[lost, "value"] = 0.0
+    (text,) = goals(table)
+    assert "| sockshop 2/3 | **missed** |" in text
+    assert list(goals(table[table["detector"] != "invariants"])) == []
+
+
+def test_supervised_detectors_stand_apart(table: pd.DataFrame, tmp_path: Path) -> None:
+    shown = {
+        "pca_spe": [
+            {"app": "sockshop", "path": ["orders-db", "outside"], "rates_bytes_per_min": [3e5], "channel": "raw_tcp"}
+        ]
+    }
+    text = "\n".join(supervised(table, tmp_path, shown))
+    assert "| pca_spe | sockshop | orders-db → outside | 300 kB/min | raw_tcp |" in text
+    assert "invariants" not in text
+    assert (tmp_path / "recall_supervised.png").exists()
+    assert list(supervised(table, tmp_path, {})) == []
 
 
 def test_page_names_command_and_losses(table: pd.DataFrame, tmp_path: Path) -> None:
