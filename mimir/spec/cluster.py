@@ -142,6 +142,9 @@ class NetnsSpec:
     ring_mb: int
     load_driver: Literal["builtin", "locust"]
     locust_start_s: int
+    autoscaling: bool
+    hpa: HpaSpec
+    pods: LifecycleSpec
     real_stores: Literal["auto"] | bool
     limits: NetnsLimitsSpec
 

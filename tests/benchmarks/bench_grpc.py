@@ -29,7 +29,7 @@ async def measure(kind: str, work_ms: float, callers: int, calls: int) -> tuple[
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(*BROKEN, asyncio.CancelledError):
-            await serve_connection(reader, writer, protocol, answer, None)
+            await serve_connection(reader, writer, protocol, answer)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

@@ -39,7 +39,7 @@ async def service(answer: Answer) -> AsyncIterator[tuple[Lines, Counted]]:
         write = writer.write
         writer.write = lambda data: (setattr(counted, "answered", counted.answered + len(data)), write(data))[1]  # type: ignore[assignment, method-assign, arg-type, func-returns-value]
         try:
-            await serve_connection(reader, writer, "grpc", answer, None)
+            await serve_connection(reader, writer, "grpc", answer)
         except BROKEN:
             pass
         finally:

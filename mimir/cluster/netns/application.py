@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +24,7 @@ from mimir.cluster.netns.lines import Line, Lines, Speak, Streams, speak_plainly
 from mimir.cluster.netns.real.base import Programs
 from mimir.cluster.netns.real.doors import AGENT_PORT
 from mimir.cluster.netns.replicas import Replicas
-from mimir.cluster.netns.serving import Agent, serve_connection
+from mimir.cluster.netns.serving import serve_connection
 from mimir.cluster.netns.tasks import BROKEN, Tasks
 from mimir.cluster.netns.wire import PUSHED_ACK, Asked, Call, reply_bytes, request_bytes
 from mimir.spec.app import OUTSIDE, EdgeSpec
@@ -56,8 +59,11 @@ class Application:
         self._lines: dict[tuple[str, int], Lines] = {}
         self._accepted: dict[tuple[str, int], asyncio.StreamWriter] = {}
         self._replicas = Replicas(self)
-        self.agents: dict[str, Agent] = {}  #: pod → who answers what is no call of the application
+        #: (address, port) of a leak's connection that is about to be opened → the agent that answers it in a pod
+        self.agents: dict[tuple[str, int], Callable[[PodHost | None, Streams], Awaitable[None]]] = {}
         self.requests = 0
+        self.busy_s: defaultdict[str, float] = defaultdict(float)  #: service → its own time spent on requests, s
+        self.changing = 0  #: changes of pods under way: a request that fails meanwhile is no defect
 
     async def serve(self) -> None:
         """Open every server. OSError when a port cannot be had."""
@@ -67,12 +73,22 @@ class Application:
                 await self.hosts.outside.listen(serve, spec.port, self.layout.service_ip[name])
                 continue
             for host in self.hosts.of(name):
-                port = AGENT_PORT if name in self.real else spec.target_port
-                await host.listen(partial(self._serve, host, spec.protocol), port)
-                for scrape in self.app.scrapes:
-                    if scrape.server == name and scrape.port != spec.target_port:
-                        await host.listen(partial(self._serve, host, "http"), scrape.port)
+                await self.open(host)
         await self._replicas.serve()
+
+    async def open(self, host: PodHost) -> None:
+        """Open the servers of one pod of a service."""
+        name, spec = host.pod.service, self.app.services[host.pod.service]
+        port = AGENT_PORT if name in self.real else spec.target_port
+        await host.listen(partial(self._serve, host, spec.protocol), port)
+        for scrape in self.app.scrapes:
+            if scrape.server == name and scrape.port != spec.target_port:
+                await host.listen(partial(self._serve, host, "http"), scrape.port)
+
+    def forget(self, host: PodHost) -> None:
+        """A pod is gone: so are its connections."""
+        for key in [key for key in self._lines if key[0] == host.pod.name]:
+            self._lines.pop(key).close()
 
     async def call(self, host: PodHost, target: int, edge: int, request: Request | None = None) -> int:
         """One call of a pod to an endpoint; bytes of the reply. Raises what a broken connection raises."""
@@ -131,12 +147,14 @@ class Application:
             return speak_grpc
         return speak_plainly
 
-    async def reach(self, host: PodHost, service: str, *, agent: bool = False) -> Streams:
+    async def reach(
+        self, host: PodHost, service: str, *, agent: bool = False, announce: Callable[[str, int], None] | None = None
+    ) -> Streams:
         """A new connection of a pod to a service (`agent`: to the agent behind its port), its name looked up. OSError when there is none."""
         address = await host.stub.address(self.layout.host(service))
         if address is None:
             raise ConnectionError(f"{host.pod.name}: no such host {self.layout.host(service)}")
-        return await host.connect(address, self.app.services[service].port, agent=agent)
+        return await host.connect(address, self.app.services[service].port, agent=agent, announce=announce)
 
     def entry(self, host: Host, edge: EdgeSpec | None) -> Lines:
         """Connections of a user to the service that users ask."""
@@ -164,10 +182,13 @@ class Application:
         """One accepted connection of a server; `host` is None beyond the cluster."""
         peer = writer.get_extra_info("peername")
         self._accepted[peer] = writer
-        agent = self.agents.get(host.pod.name) if host else None
+        agent = self.agents.pop(peer, None) if host else None
         try:
-            await serve_connection(reader, writer, protocol, partial(self._answer, host), agent)
-        except BROKEN:
+            if agent:
+                await agent(host, (reader, writer))
+            else:
+                await serve_connection(reader, writer, protocol, partial(self._answer, host))
+        except (ssl.SSLError, *BROKEN):
             pass
         finally:
             self._accepted.pop(peer, None)
@@ -189,7 +210,9 @@ class Application:
             for stage in sorted({int(trees.stage[r]) for r in rows} - {-1}):
                 calls = [self._repeated(host, r, request) for r in rows if trees.stage[r] == stage] if host else []
                 brought += sum(await asyncio.gather(*calls))
-        await asyncio.sleep(self.draw(trees.busy[number]) * _S)
+        own_s = self.draw(trees.busy[number]) * _S
+        self.busy_s[self._names[int(trees.service[number])]] += own_s
+        await asyncio.sleep(own_s)
         if host:
             await self._replicas.pass_on(host, number, asked)
             self._trigger(number)
@@ -221,6 +244,8 @@ class Application:
         for row in range(int(trees.first_call[number]), int(trees.first_call[number + 1])):
             if trees.stage[row] == -1 and self._random.random() < trees.probability[row]:
                 clients = self.hosts.of(self.app.edges[int(trees.edge[row])].client)
+                if not clients:
+                    continue
                 host = clients[int(self._random.integers(len(clients)))]
                 low, high = (float(x) for x in trees.delay[row])
                 self.tasks.start(self._later(host, row, float(self._random.uniform(low, high)) * _S), "trigger")

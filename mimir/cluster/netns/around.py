@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Around:
 
     def __init__(self, application: Application, random: np.random.Generator):
         self._it, self._random = application, random
+        self._of: dict[str, list[asyncio.Task[Any]]] = {}  # pod → what ends with it
 
     async def start(self) -> None:
         """Start every timer at a random phase."""
@@ -32,28 +34,57 @@ class Around:
         for host in hosts.of(KUBE_DNS):
             await host.listen(partial(self._it._serve, host, "http"), HEALTH_PORT)
             self._probe(host, self._it.layout.cluster.dns.probe, "http", HEALTH_PORT)
-        for name, service in app.services.items():
-            for host in hosts.of(name) if service.probe else []:
-                self._probe(host, service.probe, service.protocol, service.target_port)
-        for back in filter(self._by_hand, app.background):
-            for host in hosts.of(back.client):
-                self._timer(back.every_s, self._background(host, back), f"background {back.client} → {back.server}")
+        for name in app.services:
+            for host in hosts.of(name):
+                self.begin(host)
         for scrape in app.scrapes:
             for host in hosts.of(scrape.client):
                 for other in hosts.of(scrape.server):
-                    self._timer(scrape.every_s, self._scrape(host, other, scrape), f"scrape of {scrape.server}")
-        for lookup in app.lookups:
-            for name in lookup.services:
-                for host in hosts.of(name):
-                    self._it.tasks.start(self._lookups(host, lookup), f"lookup of {lookup.name}")
+                    self._scraped(host, other, scrape)
 
     def _by_hand(self, spec: BackgroundSpec) -> bool:
         """Is it not done anyway, as clients of a real broker send heartbeats?"""
         return spec.server not in self._it.real or self._it.app.services[spec.server].protocol != "amqp"
 
-    def _timer(self, every_s: float, action: Callable[[], Awaitable[None]], name: str) -> None:
+    def begin(self, host: PodHost) -> None:
+        """What one pod of a service does, and what is done to it, from now on; scrapes apart."""
+        app, name = self._it.app, host.pod.service
+        service = app.services[name]
+        self._probe(host, service.probe, service.protocol, service.target_port)
+        for back in filter(self._by_hand, app.background):
+            if back.client == name:
+                doing = f"background {back.client} → {back.server}"
+                self._timer(back.every_s, self._background(host, back), doing, host)
+        for lookup in app.lookups:
+            if name in lookup.services:
+                self._keep(self._it.tasks.start(self._lookups(host, lookup), f"lookup of {lookup.name}"), host)
+
+    def join(self, host: PodHost) -> None:
+        """A pod came: as `begin`, and scrapes between it and those that are there."""
+        self.begin(host)
+        for scrape in self._it.app.scrapes:
+            if scrape.client == host.pod.service:
+                for other in self._it.hosts.of(scrape.server):
+                    self._scraped(host, other, scrape)
+            if scrape.server == host.pod.service:
+                for other in self._it.hosts.of(scrape.client):
+                    self._scraped(other, host, scrape)
+
+    def leave(self, host: PodHost) -> None:
+        """A pod goes: nothing more is done by it or to it."""
+        for task in self._of.pop(host.pod.name, []):
+            task.cancel()
+
+    def _scraped(self, host: PodHost, other: PodHost, spec: ScrapeSpec) -> None:
+        self._timer(spec.every_s, self._scrape(host, other, spec), f"scrape of {spec.server}", host, other)
+
+    def _timer(self, every_s: float, action: Callable[[], Awaitable[None]], name: str, *hosts: PodHost) -> None:
         phase_s = float(self._random.uniform(0, every_s))
-        self._it.tasks.start(self._every(every_s, phase_s, action, name), name)
+        self._keep(self._it.tasks.start(self._every(every_s, phase_s, action, name), name), *hosts)
+
+    def _keep(self, task: asyncio.Task[Any], *hosts: PodHost) -> None:
+        for host in hosts:
+            self._of.setdefault(host.pod.name, []).append(task)
 
     async def _every(self, every_s: float, phase_s: float, action: Callable[[], Awaitable[None]], name: str) -> None:
         loop = asyncio.get_running_loop()
@@ -84,7 +115,7 @@ class Around:
 
         programs, real = self._it.programs, host.pod.service in self._it.real
         ask = partial(programs.probe, host) if programs and real else probe
-        self._timer(spec.every_s, ask, f"probe of {host.pod.service}")
+        self._timer(spec.every_s, ask, f"probe of {host.pod.service}", host)
 
     def _background(self, host: PodHost, spec: BackgroundSpec) -> Callable[[], Awaitable[None]]:
         edge = EdgeSpec(client=spec.client, server=spec.server, connection="shared", keep=1, idle_s=0)

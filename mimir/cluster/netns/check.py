@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mimir.apps.change import POD_KINDS
 from mimir.cluster.addresses import address_problems
 from mimir.cluster.netns.locust_users import unfit
 from mimir.cluster.netns.real.base import real_entry
 from mimir.cluster.netns.requirements import tool
 from mimir.errors import Problem
-from mimir.exfiltration.baseline import needs_baseline
 from mimir.exfiltration.channels.tools import TOOLS
 from mimir.spec import Spec
 from mimir.spec.cluster import NetnsSpec
@@ -18,7 +18,10 @@ _WHERE = "set it in conf/cluster/netns.yaml or on the command line"
 _SPARE = 16
 _FIRST_SERVICE = 256
 MOST_PODS = 500
-CHANNELS = ("none", "raw_tcp", "http_relay", "http_post", "dns_tunnel", *TOOLS)  #: acted out with real sockets
+CHANNELS = (
+    "none", "raw_tcp", "http_relay", "http_post", "https", "cloud_storage", "smtp", "drip", "slow_headers", "response_stuffing",
+    "dns_tunnel", "icmp", *TOOLS,
+)  # fmt: skip  #: acted out with real sockets
 
 
 def check_netns(cluster: NetnsSpec, spec: Spec) -> list[Problem]:
@@ -59,19 +62,13 @@ def _numbers(cluster: NetnsSpec) -> Iterator[Problem]:
 def _cannot(spec: Spec) -> Iterator[Problem]:
     """What other clusters can do and this one cannot."""
     instead = "leave it out or choose cluster=simulated"
-    if spec.load.triggers:
-        yield Problem(
-            "load.triggers", "are not possible on cluster=netns, whose pods neither come nor go", "[]", instead
-        )
+    yield from _changes(spec, instead)
     if (
         spec.cluster.name == "netns"
         and spec.cluster.load_driver == "locust"
         and (why := unfit(spec.app, real=real_entry(spec)))
     ):
         yield Problem("cluster.load_driver", why, "builtin", "leave it out or choose another application")
-    if needs_baseline(spec.exfiltration):
-        got = "measured by the fit recording (adaptive, rate_share_of_edge) is not possible on cluster=netns"
-        yield Problem("exfiltration", got, "a rate in bytes, another pacing", instead)
     if spec.exfiltration.channel not in CHANNELS:
         got = f"is {spec.exfiltration.channel}, which cluster=netns does not act out"
         yield Problem("exfiltration.channel", got, ", ".join(CHANNELS), instead)
@@ -83,12 +80,6 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
                 got,
                 next=f"install it: apt-get install {TOOLS[spec.exfiltration.channel].package}",
             )
-    leak = spec.exfiltration
-    unlike = {"fan": leak.fan is not None, "address": leak.address != "service",
-              "dns.resolver": bool(leak.dns and leak.dns.resolver != "cluster"),
-              "dns.answer": bool(leak.dns and leak.dns.answer != "short")}  # fmt: skip
-    for key in (key for key, differs in unlike.items() if differs):
-        yield Problem(f"exfiltration.{key}", "is acted out on cluster=simulated only", next=instead)
     if spec.cluster.name == "netns" and spec.exfiltration.channel != "none":
         external = [
             n for n in spec.exfiltration.path if n in spec.app.services and spec.app.services[n].kind == "external"
@@ -97,3 +88,16 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
             yield Problem(
                 "exfiltration.path", f"passes {', '.join(external)}, which is beyond the cluster", next=instead
             )
+
+
+def _changes(spec: Spec, instead: str) -> Iterator[Problem]:
+    """Triggers and autoscalers that are not acted out."""
+    moved = [kind for kind in spec.load.triggers if kind not in POD_KINDS]
+    if moved:
+        got = f"include {', '.join(moved)}, transfers of data, which cluster=netns does not act out"
+        yield Problem("load.triggers", got, ", ".join(POD_KINDS), instead)
+    autoscaling = isinstance(spec.cluster, NetnsSpec) and spec.cluster.autoscaling
+    if real_programs(spec) and (spec.load.triggers or autoscaling):
+        where = "load.triggers" if spec.load.triggers else "cluster.autoscaling"
+        got = "need pods that come and go, which real programs do not"
+        yield Problem(where, got, "none", "leave it out or set cluster.real_stores=false")

@@ -176,6 +176,7 @@ class Outside:
     def __init__(self, layout: Layout, tunnel: DnsTunnelSpec | None, delay_s: Callable[[], float]):
         self._hosts, self._tunnel, self._delay_s = layout.zone, tunnel, delay_s
         self._timeout_s = layout.cluster.dns.timeout_s
+        self.names: dict[str, str] = {}  #: further names outside → address
         self.heard: list[tuple[float, bytes]] = []  #: (UTC epoch s, name) asked for under the attacker's zone
         #: connects to the name server of a tool's zone, which takes its names over; set while the tool runs
         self.zone_server: Callable[[], socket.socket] | None = None
@@ -197,7 +198,11 @@ class Outside:
         if stolen and self._tunnel is not None:
             return dns_tunnel.answer(question.name, self._tunnel, question.transaction)
         if question.type == "A":
-            address = self._hosts.get(text) or f"192.0.2.{1 + hashlib.sha256(text.encode()).digest()[0] % 50}"
+            address = (
+                self._hosts.get(text)
+                or self.names.get(text)
+                or f"192.0.2.{1 + hashlib.sha256(text.encode()).digest()[0] % 50}"
+            )
             return response_message(
                 question.name, "A", question.transaction, [address_data(address)], ttl_s=OUTSIDE_TTL_S
             )

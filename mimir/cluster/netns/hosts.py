@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from mimir.cluster.netns.dns import Stub
 from mimir.cluster.netns.kernel import Namespace
@@ -22,6 +24,7 @@ class Host:
 
     def __init__(self, namespace: Namespace, source: str = ""):
         self.namespace, self._source = namespace, source
+        self.address = source  #: own address, where it has one
 
     def _socket(self, kind: int) -> socket.socket:
         with self.namespace:
@@ -43,21 +46,33 @@ class Host:
         return await asyncio.start_server(serve, sock=self.bound(socket.SOCK_STREAM, port, address))
 
     async def connect(
-        self, address: str, port: int, *, agent: bool = False
+        self, address: str, port: int, *, agent: bool = False, announce: Callable[[str, int], None] | None = None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A TCP connection; `agent`: one that doors know. OSError when it is refused."""
+        """A TCP connection; `agent`: one that doors know. `announce` is told its own end before it is made.
+
+        OSError when it is refused.
+        """
         made = self._socket(socket.SOCK_STREAM)
         try:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if agent:
                 bind_as_agent(made, self._source)
-            elif self._source:
+            elif self._source or announce:
                 made.bind((self._source, 0))
+            if announce:
+                announce(self._source or self.address, made.getsockname()[1])
             await asyncio.get_running_loop().sock_connect(made, (address, port))
             return await asyncio.open_connection(sock=made)
         except BaseException:
             made.close()
             raise
+
+    def raw_icmp(self) -> socket.socket:
+        """A raw socket for ICMP; needs the rights of root in the testbed's own user namespace, which it has."""
+        with self.namespace:
+            made = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        made.setblocking(False)
+        return made
 
     def datagrams(self, address: str, port: int) -> socket.socket:
         """A UDP socket connected to one address."""
@@ -71,27 +86,76 @@ class PodHost(Host):
 
     def __init__(self, pod: Pod, namespace: Namespace, layout: Layout):
         super().__init__(namespace)
-        self.pod = pod
+        self.pod, self.address, self.gone = pod, pod.ip, False
+        self._servers: list[asyncio.Server] = []
+        self._open: WeakSet[asyncio.StreamWriter] = WeakSet()
         spec = layout.app.services.get(pod.service)
         self.dns_service = layout.service_ip[KUBE_DNS]
         self.stub = Stub(
             layout, pod.namespace, spec.dns_cache_s if spec else 0, partial(self.datagrams, self.dns_service, DNS_PORT)
         )
 
+    async def listen(self, serve: Serve, port: int, address: str = "0.0.0.0") -> asyncio.Server:  # noqa: S104
+        """Serve TCP connections until the pod ends."""
+
+        async def kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._open.add(writer)
+            await serve(reader, writer)
+
+        server = await super().listen(kept, port, address)
+        self._servers.append(server)
+        return server
+
+    async def connect(
+        self, address: str, port: int, *, agent: bool = False, announce: Callable[[str, int], None] | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """As `Host.connect`. OSError when it is refused, or the pod is gone."""
+        if self.gone:
+            raise ConnectionAbortedError(f"{self.pod.name} is gone")
+        reader, writer = await super().connect(address, port, agent=agent, announce=announce)
+        self._open.add(writer)
+        return reader, writer
+
+    def end(self, *, reset: bool) -> None:
+        """Its process ends: connections are closed, or reset where it was killed; nothing is accepted or made any more."""
+        self.gone = True
+        for server in self._servers:
+            server.close()
+        for writer in list(self._open):
+            if reset:
+                held = writer.get_extra_info("socket")
+                if held is not None and held.fileno() >= 0:
+                    held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+            else:
+                writer.close()
+
 
 class Hosts:
-    """All of them."""
+    """All of them. `of` gives those that are ready."""
 
     def __init__(self, layout: Layout, network: Network):
         self.node, self.outside = Host(network.node, layout.cluster.addresses.node), Host(network.outside)
         self.attacker = Host(network.outside, layout.attacker_ip)
         self.pods = {pod.name: PodHost(pod, network.pods[pod.name], layout) for pod in layout.pods}
-        self._outside_namespace, self._layout = network.outside, layout
+        self._ready: dict[str, list[PodHost]] = {}
+        for host in self.pods.values():
+            self._ready.setdefault(host.pod.service, []).append(host)
+        self._outside_namespace, self._layout, self._network = network.outside, layout, network
 
     def client(self, slot: int) -> Host:
         """The user in a slot."""
         return Host(self._outside_namespace, self._layout.client_ip(slot))
 
     def of(self, service: str) -> list[PodHost]:
-        """Pods of a service, in order."""
-        return [self.pods[pod.name] for pod in self._layout.pods_of(service)]
+        """Pods of a service that are ready, first come first."""
+        return list(self._ready.get(service, ()))
+
+    def add_beyond(self, address: str) -> None:
+        """One more address of the world outside."""
+        self._network.add_beyond(self._layout, address)
+
+    def set_ready(self, host: PodHost, ready: bool) -> None:
+        """A pod becomes ready, or is about to go."""
+        others = [other for other in self._ready.get(host.pod.service, ()) if other is not host]
+        self._ready[host.pod.service] = [*others, host] if ready else others

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Network
@@ -95,13 +95,14 @@ class Layout:
         services = [s.address for s in self.app.services.values() if s.kind == "external" and s.address]
         return sorted({self.cluster.addresses.resolver, self.cluster.addresses.sink, *services})
 
-    def entities(self, ts: float, pods: Iterator[tuple[float, Pod]]) -> list[dict[str, Any]]:
-        """Lines of entities.jsonl: `ts` is when the node was up, each pod comes with the time its namespace was."""
+    def entities(self, ts: float, pods: Iterable[tuple[float, str, Pod]]) -> list[dict[str, Any]]:
+        """Lines of entities.jsonl in order of time: `ts` is when the node was up, each event of a pod has its own time."""
         addresses = self.cluster.addresses
         lines = [_line(ts, "node", NODE, addresses.node)]
         lines += [
             _line(at, "pod", p.name, p.ip, namespace=p.namespace, workload=p.service, labels={"app": p.service}, node=NODE)
-            for at, p in pods
+            | {"event": event}
+            for at, event, p in pods
         ]  # fmt: skip
         for name, pairs in self.ports.items():
             spec = self.app.services.get(name)
@@ -115,7 +116,7 @@ class Layout:
                 lines.append(_line(ts, "external", name, self.service_ip[name]))
         lines.append(_line(ts, "external", "clients", addresses.clients))
         lines.append(_line(ts, "external", "resolver", addresses.resolver))
-        return lines
+        return sorted(lines, key=lambda line: float(line["ts"]))
 
 
 def _line(ts: float, kind: str, name: str, ip: str, **more: Any) -> dict[str, Any]:

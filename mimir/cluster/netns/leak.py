@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +15,13 @@ from mimir.apps.graph import allowed_edges
 from mimir.cluster.base import RecordingOrder
 from mimir.cluster.netns.application import Application
 from mimir.cluster.netns.dns import Outside
+from mimir.cluster.netns.echoes import Echoes
+from mimir.cluster.netns.fan import Fan
 from mimir.cluster.netns.hosts import PodHost
 from mimir.cluster.netns.layout import DNS_PORT
 from mimir.cluster.netns.relay import Relay
 from mimir.cluster.netns.tools import ToolAct
+from mimir.cluster.netns.ways import Ways
 from mimir.exfiltration.channels import dns_tunnel
 from mimir.exfiltration.channels.tools import TOOLS
 from mimir.exfiltration.ledger import LedgerEntry
@@ -42,8 +48,10 @@ class Tunnel:
         outside: Outside,
     ):
         self.incident, self._spec, self._outside = incident, spec, outside
+        self._hosts, self._resolver = application.hosts, application.layout.cluster.addresses.resolver
         stores = application.hosts.of(incident.path[0])
         self._store: PodHost = stores[int(random.integers(len(stores)))]
+        self._random, self._channel = random, self._socket()
         self._session = int(random.integers(1 << 16))
         self._first = self._last = 0
         self.left: list[tuple[float, bytes]] = []
@@ -52,19 +60,33 @@ class Tunnel:
     def pods(self) -> tuple[str, ...]:
         """The store's pod and the one of kube-dns that its names went through."""
         heard = self._outside.heard[self._first : self._last]
+        if len(self.incident.path) == 2:
+            return (self._store.pod.name, "")
         return (self._store.pod.name, self._outside.through.get(heard[0][1].lower(), "") if heard else "", "")
+
+    def gone(self, host: PodHost) -> None:
+        """A pod's process has ended: another one goes on, on a socket of its own."""
+        if host is self._store:
+            stores = self._hosts.of(self.incident.path[0])
+            self._store = stores[int(self._random.integers(len(stores)))]
+            self._channel.close()
+            self._channel = self._socket()
+
+    def _socket(self) -> socket.socket:
+        direct = self._spec.resolver == "direct"
+        return self._store.datagrams(self._resolver if direct else self._store.dns_service, DNS_PORT)
 
     async def run(self) -> None:
         """Ask for every name."""
         self._first, sequence = len(self._outside.heard), 0
-        with self._store.datagrams(self._store.dns_service, DNS_PORT) as channel:
-            for at, data in zip(self.incident.message_ns.tolist(), stolen_bytes(self.incident), strict=True):
-                await asyncio.sleep(max(0.0, (at - time.time_ns()) / NS_PER_S))
-                self.left.append((time.time(), data))
-                for name in dns_tunnel.encode(data, self._spec, self._session, sequence):
-                    sequence += 1
-                    await self._store.stub.query(channel, name, self._spec.record_type)
-                    await asyncio.sleep(_GAP_S)
+        for at, data in zip(self.incident.message_ns.tolist(), stolen_bytes(self.incident), strict=True):
+            await asyncio.sleep(max(0.0, (at - time.time_ns()) / NS_PER_S))
+            self.left.append((time.time(), data))
+            for name in dns_tunnel.encode(data, self._spec, self._session, sequence):
+                sequence += 1
+                await self._store.stub.query(self._channel, name, self._spec.record_type)
+                await asyncio.sleep(_GAP_S)
+        self._channel.close()
         self._last = len(self._outside.heard)
 
     @property
@@ -77,7 +99,7 @@ class Tunnel:
         return list(seen.values())
 
 
-Act = Relay | Tunnel | ToolAct
+Act = Relay | Fan | Tunnel | Echoes | ToolAct
 
 
 class Leaks:
@@ -91,7 +113,8 @@ class Leaks:
         incidents = plan_incidents(spec.exfiltration, start_s, order.duration_s, order.entropy, world)
         own = seed.spawn(len(incidents))
         self._recording = order.name
-        self._spec, self._it, self._outside = spec.exfiltration, application, outside
+        self._spec, self._it, self._outside, self._seed = spec.exfiltration, application, outside, seed
+        self._ways, self._relays = Ways(spec.exfiltration, application), 0
         self.acts = [self._act(i, np.random.default_rng(s)) for i, s in zip(incidents, own, strict=True)]
 
     def _act(self, incident: Incident, random: np.random.Generator) -> Act:
@@ -101,13 +124,46 @@ class Leaks:
             return ToolAct(spec, it, incident, random, self._outside)
         if spec.channel == "dns_tunnel" and spec.dns:
             return Tunnel(spec.dns, it, incident, random, self._outside)
-        return Relay(spec, it, incident, random)
+        if spec.channel == "icmp" and spec.icmp:
+            return Echoes(spec.icmp, it, incident, random)
+        if spec.fan and incident.branches:
+            return Fan(it.hosts, incident, spec.fan.kind, self._relay, random)
+        return self._relay(incident, None, None)
+
+    def _relay(self, incident: Incident, data: Iterator[bytes] | None, chosen: dict[str, PodHost] | None) -> Relay:
+        self._relays += 1
+        return Relay(
+            self._spec, self._it, incident, np.random.default_rng(self._seed.spawn(1)[0]), self._ways, data, chosen
+        )
 
     async def run(self) -> None:
         """Act them out one after the other; they never overlap."""
+        if self._relays:
+            if cloud := self._spec.cloud:
+                self._outside.names[cloud.host] = cloud.address
+                self._it.hosts.add_beyond(cloud.address)
+            await self._ways.open()
+        try:
+            for act in self.acts:
+                await asyncio.sleep(max(0.0, act.incident.start_s - time.time() - _BEFORE_S))
+                await act.run()
+        finally:
+            self._ways.close()
+
+    @property
+    def replaced(self) -> list[dict[str, Any]]:
+        """Hops that died and were replaced: events of the timeline."""
+        return [
+            {"event": "hop_replaced", "incident": act.incident.name, **event}
+            for act in self.acts
+            if isinstance(act, Relay | Fan)
+            for event in act.replaced
+        ]
+
+    def gone(self, host: PodHost) -> None:
+        """A pod's process has ended: agents in it are gone, and what they held."""
         for act in self.acts:
-            await asyncio.sleep(max(0.0, act.incident.start_s - time.time() - _BEFORE_S))
-            await act.run()
+            act.gone(host)
 
     def ledger(self) -> list[LedgerEntry]:
         """What really happened, for every incident that began."""
@@ -117,12 +173,12 @@ class Leaks:
 def _entry(act: Act, recording: str) -> LedgerEntry:
     incident, arrived, left = act.incident, act.arrived, act.left
     points, total, last_s = [], 0, 0.0
-    for number, (at, data) in enumerate(arrived):
+    for number, (at, data) in enumerate(sorted(arrived, key=lambda piece: piece[0])):
         total += len(data)
         if at - last_s >= _POINT_S or number == len(arrived) - 1:
             points.append((at, total))
             last_s = at
-    start_s = left[0][0] if left else incident.start_s
+    start_s = min((at for at, _ in left), default=incident.start_s)
     return LedgerEntry(
         incident=incident.name, recording=recording, start=start_s, end=points[-1][0] if points else start_s,
         channel=incident.channel, technique=incident.technique, path_class=incident.path_class, path=incident.path,

@@ -57,6 +57,7 @@ class LocustUsers:
         self._real = real_entry(spec)
         self._late_s = spec.cluster.limits.late_s
         self.due = self.done = self.failed = self.late = 0
+        self.excused = 0  #: Locust's failures all count, whatever happens to pods meanwhile
         self.latencies_s: list[float] = []
         self._process: subprocess.Popen[bytes] | None = None
         self.population = Marks(spec.load.of(self._recording), 0)

@@ -6,8 +6,10 @@ are fixed, so there is no ARP. Service addresses are nftables rules: DNAT to one
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -18,7 +20,7 @@ from mimir.cluster.netns.requirements import tool
 from mimir.errors import MimirError
 
 GATEWAY, UPLINK, WORLD_LINK = "169.254.1.1", "up0", "eth0"
-_NODE_MAC = "ee:ee:ee:ee:ee:ee"
+_NODE_MAC, _WORLD_MAC = "ee:ee:ee:ee:ee:ee", "02:00:00:00:00:01"
 _SYSCTL = Path("/proc/sys/net")
 SEGMENT_BYTES = 1448  #: payload of a full segment: MTU 1500 less IPv4, TCP and the timestamp option
 _MOST_HEADERS, _LEAST_HEADERS = 400, 66  #: what the kernel keeps free when it sends (MAX_TCP_HEADER), what a frame has
@@ -32,6 +34,42 @@ class Network:
     outside: Namespace
     pods: dict[str, Namespace]
     born_s: dict[str, float]  #: pod → when its namespace was connected, UTC epoch seconds
+    links: dict[str, str]  #: pod → the node's interface towards it
+    made: int = 0  #: pods there ever were: numbers of links and hardware addresses do not come back
+
+    def join(self, layout: Layout, pod: Pod) -> None:
+        """A namespace for one more pod. MimirError on refusal."""
+        number, link, node = self.made, f"veth{self.made}", layout.cluster.addresses.node
+        self.made += 1
+        inner = self.pods[pod.name] = Namespace.new(pod.name)
+        self.links[pod.name] = link
+        with inner:
+            _quiet(forward=False)
+        _ip(
+            [
+                *_pair(link, "eth0", inner, _mac(number), frames(layout.cluster.offload_bytes)),
+                *_behind(f"{pod.ip}/32", link, _mac(number), node),
+            ]
+        )
+        _fill(inner, "eth0", [f"address add {pod.ip}/32 dev eth0"], pod.ip)
+        self.born_s[pod.name] = round(time.time(), 6)
+
+    def add_beyond(self, layout: Layout, address: str) -> None:
+        """Have one more address outside. MimirError on refusal."""
+        route = _behind(f"{address}/32", UPLINK, _WORLD_MAC, layout.cluster.addresses.node)
+        _ip([line.replace("route add", "route replace") for line in route])
+        with self.outside:
+            _ip([f"route replace local {address}/32 dev lo"])
+
+    def part(self, pod: Pod) -> float:
+        """A pod's namespace and address are gone; when that was, UTC epoch seconds."""
+        _ip([f"link del {self.links.pop(pod.name)}"])
+        os.close(self.pods.pop(pod.name).fd)
+        return round(time.time(), 6)
+
+    def point(self, layout: Layout, backends: Callable[[str], list[Pod]]) -> None:
+        """Lead service addresses to these pods from now on: one transaction of nftables, connections that exist stay."""
+        _nft("table ip mimir\nflush table ip mimir\n" + rules(layout, backends))
 
 
 def build(layout: Layout) -> Network:
@@ -46,7 +84,7 @@ def build(layout: Layout) -> Network:
         lines += _pair(f"veth{number}", "eth0", pods[pod.name], _mac(number), small)
     lines += [f"address add {addresses.node}/32 dev lo", f"address add {GATEWAY}/32 dev lo"]
     world = [addresses.clients, *(f"{ip}/32" for ip in layout.outside_ips)]
-    lines += [line for net in world for line in _behind(net, UPLINK, "02:00:00:00:00:01", addresses.node)]
+    lines += [line for net in world for line in _behind(net, UPLINK, _WORLD_MAC, addresses.node)]
     for number, pod in enumerate(layout.pods):
         lines += _behind(f"{pod.ip}/32", f"veth{number}", _mac(number), addresses.node)
     for inner in (outside, *pods.values()):
@@ -59,14 +97,20 @@ def build(layout: Layout) -> Network:
         _fill(pods[pod.name], "eth0", [f"address add {pod.ip}/32 dev eth0"], pod.ip)
         born[pod.name] = round(time.time(), 6)
     _nft(rules(layout))
-    return Network(node, outside, pods, born)
+    links = {pod.name: f"veth{number}" for number, pod in enumerate(layout.pods)}
+    return Network(node, outside, pods, born, links, len(layout.pods))
 
 
-def rules(layout: Layout) -> str:
-    """The nftables ruleset: service addresses and node ports to pods, masquerade for what leaves the cluster."""
+def rules(layout: Layout, backends_of: Callable[[str], list[Pod]] | None = None) -> str:
+    """The nftables ruleset: service addresses and node ports to pods, masquerade for what leaves the cluster.
+
+    `backends_of` says which pods are ready (all, if it is left out). A service without any has no rule: the node has no way to it.
+    """
     lines = ["table ip mimir {", " chain services {", "  type nat hook prerouting priority dstnat; policy accept;"]
     for service, pairs in layout.ports.items():
-        backends, address = layout.pods_of(service), layout.service_ip[service]
+        backends, address = (backends_of or layout.pods_of)(service), layout.service_ip[service]
+        if not backends:
+            continue
         protocols = ("udp", "tcp") if service == KUBE_DNS else ("tcp",)
         for port, target in pairs.items():
             for protocol in protocols:

@@ -1,38 +1,39 @@
 """One leak over TCP, hop by hop on real sockets: agents in the pods hold messages and pass them on.
 
-The store's data leaves as `mimir.exfiltration.plan` says. A hop is pushed or pulled (`Carriage`): a puller asks for the
-next message and waits for it. Pods are reached through service addresses; an agent asked by mistake has nothing (404).
+The store's data leaves as `mimir.exfiltration.plan` says. A hop is pushed or pulled (`Carriage`): a puller asks for the next
+message and waits for it. Pods are reached through service addresses, or by their own where the incident says so; an agent asked
+by mistake has nothing. An agent shares the port of its pod's service: it knows the connections that other agents open. Where a
+pod dies its agent's messages die too; the station before it keeps what was not passed on and sends it to another pod.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from mimir.apps.graph import allowed_edges
 from mimir.cluster.netns.application import Application
-from mimir.cluster.netns.hosts import Host, PodHost
-from mimir.cluster.netns.lines import Streams
-from mimir.cluster.netns.serving import missing, serve_connection
+from mimir.cluster.netns.dialects import Ends, Server
+from mimir.cluster.netns.hosts import PodHost
 from mimir.cluster.netns.tasks import BROKEN
-from mimir.cluster.netns.wire import Asked, read_http
-from mimir.exfiltration.channels import http_relay, raw_tcp
-from mimir.exfiltration.paths import OUTSIDE, Carriage, carriages
+from mimir.cluster.netns.ways import Connection, Ways
+from mimir.exfiltration.paths import Carriage, carriages
 from mimir.exfiltration.plan import Incident, stolen_bytes
 from mimir.spec.exfiltration import ExfiltrationSpec
 from mimir.units import NS_PER_S
 
 _RELAY_S, _RELAY_SIGMA = 0.04, 0.8  # from having a message to passing it on: relays poll
 _TRY_S = 0.06  # between two tries to reach the pod that has the data
-_SESSION = int.from_bytes(raw_tcp.MAGIC)
-COLLECTOR_PORT = 443
+_CONFIRM_S = 5.0  # until a message that nobody acknowledges is sent again
 
-
-class NothingHereError(ConnectionError):
-    """The pod that was reached holds no message of this leak."""
+Message = tuple[int, bytes]  #: number in the plan, data
 
 
 @dataclass
@@ -40,26 +41,67 @@ class Node:
     """A station of the path: messages it holds, and the pod that holds them once that is known."""
 
     service: str
-    held: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
     pod: PodHost | None = None
+    held: deque[Message] = field(default_factory=deque)
+    expected: int = -1  #: number of the message that is being pushed here
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def first(self) -> Message:
+        """The next message, once there is one."""
+        while not self.held:
+            await self.wait()
+        return self.held[0]
+
+    async def wait(self) -> None:
+        """Until messages come or go."""
+        self.changed.clear()
+        await self.changed.wait()
+
+    def put(self, *messages: Message, front: bool = False) -> None:
+        """Messages come; `front`: they had been passed on already."""
+        if front:
+            self.held.extendleft(reversed(messages))
+        else:
+            self.held.extend(messages)
+        self.changed.set()
+
+    def passed(self) -> None:
+        """The first message is at the next station."""
+        self.held.popleft()
+        self.changed.set()
 
 
 class Relay:
-    """One incident. `run()` ends when every message arrived outside."""
+    """One incident. `run()` ends when every message arrived outside. `data` are its messages, if not the incident's own."""
 
     def __init__(
-        self, spec: ExfiltrationSpec, application: Application, incident: Incident, random: np.random.Generator
-    ):
-        self.incident, self._spec, self._it, self._random = incident, spec, application, random
-        self._raw = spec.channel == "raw_tcp"
+        self, spec: ExfiltrationSpec, application: Application, incident: Incident, random: np.random.Generator,
+        ways: Ways, data: Iterator[bytes] | None = None, chosen: Mapping[str, PodHost] | None = None,
+    ):  # fmt: skip
+        self.incident, self._it, self._random, self._ways = incident, application, random, ways
+        self._data = stolen_bytes(incident) if data is None else data
         self.nodes = [Node(name) for name in incident.path]
         self._how = carriages(incident.path, allowed_edges(application.app))
+        self._speak = [ways.dialect(spec, incident.path, self._how, number) for number in range(len(self._how))]
         for number, node in enumerate(self.nodes[:-1]):
-            pushed_to = number > 0 and self._how[number - 1] is not Carriage.pull
-            hosts = application.hosts.of(node.service)
-            node.pod = None if pushed_to else hosts[int(random.integers(len(hosts)))]
-        self.left: list[tuple[float, bytes]] = []
-        self.arrived: list[tuple[float, bytes]] = []
+            if number == 0 or self._how[number - 1] is Carriage.pull or incident.by_pod or chosen:
+                node.pod = (chosen or {}).get(node.service) or self._some_pod(node.service)
+        self._lines: list[Connection | None] = [None] * len(self._how)
+        self._left: dict[int, float] = {}
+        self._arrived: dict[int, tuple[float, bytes]] = {}
+        self._sent: dict[int, bytes] = {}
+        self._done = asyncio.Event()
+        self.replaced: list[dict[str, Any]] = []  #: hops that died: ts, service, the pod that died
+
+    @property
+    def left(self) -> list[tuple[float, bytes]]:
+        """When each message left the store, in the order of the plan."""
+        return [(self._left[number], self._sent[number]) for number in sorted(self._left)]
+
+    @property
+    def arrived(self) -> list[tuple[float, bytes]]:
+        """When each message arrived outside, in the order of the plan."""
+        return [self._arrived[number] for number in sorted(self._arrived)]
 
     @property
     def pods(self) -> tuple[str, ...]:
@@ -68,168 +110,136 @@ class Relay:
 
     async def run(self) -> None:
         """Act the incident out."""
-        for number, node in enumerate(self.nodes[:-1]):
-            for host in self._it.hosts.of(node.service):
-                self._it.agents[host.pod.name] = Station(self, number, host)
-        if self._how[-1] is not Carriage.pull:
-            sink, port = self._it.layout.cluster.addresses.sink, self._spec.port or COLLECTOR_PORT
-            station = Station(self, len(self.nodes) - 1, None)
-            server = await self._it.hosts.outside.listen(station.serve, port, sink)
-        else:
-            server = None
         hops = [asyncio.ensure_future(self._hop(number)) for number in range(len(self._how))]
+        done = asyncio.ensure_future(self._done.wait())
+        feeding = asyncio.ensure_future(self._feed())
         try:
-            await self._feed()
-            await asyncio.gather(*hops)
-        finally:
+            await asyncio.wait([done, *hops], return_when=asyncio.FIRST_COMPLETED)
             for hop in hops:
-                hop.cancel()
-            for node in self.nodes[:-1]:
-                for host in self._it.hosts.of(node.service):
-                    self._it.agents.pop(host.pod.name, None)
-            if server:
-                server.close()
+                if hop.done():
+                    hop.result()
+            for number, line in enumerate(self._lines):
+                if line:
+                    await line.bye(self._speak[number])
+        finally:
+            for task in (*hops, done, feeding):
+                task.cancel()
+            for line in self._lines:
+                if line:
+                    line.close()
 
-    def hand_over(self, number: int) -> bool:
-        """Does station `number` give its messages away when asked?"""
-        return number < len(self._how) and self._how[number] is Carriage.pull
+    def gone(self, host: PodHost) -> None:
+        """A pod's process has ended: what its agent held is lost, and is sent again by the station before it."""
+        for number, node in enumerate(self.nodes[:-1]):
+            if node.pod is not host or self._done.is_set():
+                continue
+            self.replaced.append({"ts": time.time(), "service": node.service, "old": host.pod.name})
+            if number:
+                lost = list(node.held)
+                node.held.clear()
+                self.nodes[number - 1].put(*lost, front=True)
+            pushed = number > 0 and self._how[number - 1] is not Carriage.pull
+            node.pod = None if pushed and not self.incident.by_pod else self._some_pod(node.service)
+            for hop in (number - 1, number):
+                if hop >= 0 and (line := self._lines[hop]):
+                    line.close()
+                    self._lines[hop] = None
 
-    async def next(self, number: int) -> bytes:
-        """The next message of a station, once it has one."""
-        data = await self.nodes[number].held.get()
-        if number == 0:
-            self.left.append((time.time(), data))
-        return data
-
-    def keep(self, number: int, data: bytes, host: PodHost | None) -> None:
-        """A message arrived at a station."""
-        self.nodes[number].pod = host or self.nodes[number].pod
-        if number == len(self.nodes) - 1:
-            self.arrived.append((time.time(), data))
-        self.nodes[number].held.put_nowait(data)
+    def _some_pod(self, service: str) -> PodHost | None:
+        hosts = [host for host in self._it.hosts.of(service) if not host.gone]
+        return hosts[int(self._random.integers(len(hosts)))] if hosts else None
 
     async def _feed(self) -> None:
-        for at, data in zip(self.incident.message_ns.tolist(), stolen_bytes(self.incident), strict=True):
+        for number, (at, data) in enumerate(zip(self.incident.message_ns.tolist(), self._data, strict=True)):
             await asyncio.sleep(max(0.0, (at - time.time_ns()) / NS_PER_S))
-            self.nodes[0].held.put_nowait(data)
+            self._sent[number] = data
+            self.nodes[0].put((number, data))
 
     async def _hop(self, number: int) -> None:
-        pull = self._how[number] is Carriage.pull
-        streams: Streams | None = None
-        for sequence in range(len(self.incident.message_ns)):
-            data = b"" if pull else await self.next(number)
-            if not pull and number:
-                await asyncio.sleep(_RELAY_S * float(self._random.lognormal(0, _RELAY_SIGMA)))
-            while True:
-                try:
-                    streams = streams or await self._connect(number)
-                    got = await self._exchange(streams, number, sequence, data)
-                    break
-                except BROKEN:
-                    if streams:
-                        streams[1].close()
-                    streams = None
-                    await asyncio.sleep(_TRY_S)
-            if pull:
-                self.keep(number + 1, got, None)
-                await asyncio.sleep(_RELAY_S * float(self._random.lognormal(0, _RELAY_SIGMA)))
-        if streams:
-            streams[1].close()
-
-    async def _connect(self, number: int) -> Streams:
-        source, target = self.nodes[number], self.nodes[number + 1]
-        client, server = (target, source) if self._how[number] is Carriage.pull else (source, target)
-        if client.service == OUTSIDE:
-            return await self._from_outside(server.service)
-        assert client.pod is not None
-        if server.service == OUTSIDE:
-            port = self._spec.port or COLLECTOR_PORT
-            return await client.pod.connect(self._it.layout.cluster.addresses.sink, port)
-        return await self._it.reach(client.pod, server.service, agent=server.service in self._it.real)
-
-    async def _from_outside(self, service: str) -> Streams:
-        host: Host = self._it.hosts.attacker
-        spec, layout = self._it.app.services[service], self._it.layout
-        address = layout.cluster.addresses.node if spec.node_port else layout.service_ip[service]
-        return await host.connect(address, spec.node_port or spec.port, agent=service in self._it.real)
-
-    async def _exchange(self, streams: Streams, number: int, sequence: int, data: bytes) -> bytes:
-        """Push `data` or, when it is empty, pull the next message. NothingHereError from a pod without any."""
-        reader, writer = streams
-        if self._raw:
-            if not data:
-                writer.write(raw_tcp.acknowledgement(_SESSION, sequence))
-                return (await read_frame(reader, b""))[1]
-            writer.write(raw_tcp.frame(data, _SESSION, sequence))
-            await reader.readexactly(raw_tcp.ACKNOWLEDGEMENT_BYTES)
-            return b""
-        body = self._spec.body
-        if data:
-            content = http_relay.write_body(data, body)
-            writer.write(http_relay.post_head(self.nodes[number + 1].service, len(content), body) + content)
-        else:
-            writer.write(http_relay.get_head(self.nodes[number].service))
-        head, content = await read_http(reader)
-        if b" 404 " in head[:20]:
-            raise NothingHereError
-        return b"" if data else http_relay.read_body(content, body)
-
-
-class Station:
-    """The agent in one pod of a station (or the collector outside): what it answers."""
-
-    def __init__(self, relay: Relay, number: int, host: PodHost | None):
-        self._relay, self._number, self._host = relay, number, host
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Connections to the collector."""
-
-        async def nothing(asked: Asked) -> int:
-            return len(missing())
-
-        try:
-            await serve_connection(reader, writer, "http", nothing, self)
-        except BROKEN:
-            pass
-        finally:
-            writer.close()
-
-    async def http(self, method: str, body: bytes) -> bytes:
-        """GET hands the next message over, POST takes one."""
-        relay, how = self._relay, self._relay._spec.body
-        if method == "POST":
-            relay.keep(self._number, http_relay.read_body(body, how), self._host)
-            return http_relay.response_head(0, how)
-        if not self._has:
-            return missing()
-        content = http_relay.write_body(await relay.next(self._number), how)
-        return http_relay.response_head(len(content), how) + content
-
-    async def raw(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes) -> None:
-        """Hand frames over when acknowledged, or take and acknowledge them."""
-        relay, sequence = self._relay, 0
-        if relay.hand_over(self._number):
-            while self._has:
-                await reader.readexactly(raw_tcp.ACKNOWLEDGEMENT_BYTES - len(first))
-                first = b""
-                writer.write(raw_tcp.frame(await relay.next(self._number), _SESSION, sequence))
-                sequence += 1
-            return
+        """Carry messages across one hop, one after the other."""
+        source, pull = self.nodes[number], self._how[number] is Carriage.pull
         while True:
-            number, data = await read_frame(reader, first)
-            first = b""
-            relay.keep(self._number, data, self._host)
-            writer.write(raw_tcp.acknowledgement(_SESSION, number))
+            message = await source.first()
+            if number and not pull:
+                await self._pause()
+            if not source.held or source.held[0] != message:  # it was taken back meanwhile
+                continue
+            try:
+                await self._cross(number, message)
+            except BROKEN:
+                self._drop(number)
+                await asyncio.sleep(_TRY_S)
+                continue
+            if source.held and source.held[0] == message:
+                source.passed()
+            if pull:
+                await self._pause()
 
-    @property
-    def _has(self) -> bool:
-        """Is this the pod that holds the messages?"""
-        return self._relay.hand_over(self._number) and self._relay.nodes[self._number].pod is self._host
+    async def _cross(self, number: int, message: Message) -> None:
+        source, target, speak = self.nodes[number], self.nodes[number + 1], self._speak[number]
+        for node in (source, target):
+            if node.pod is None or node.pod.gone:  # it died while nobody else was there
+                node.pod = self._some_pod(node.service) if node is source or self.incident.by_pod else None
+        line = self._lines[number]
+        if line is None or line.used >= self._ways.per_connection(number, len(self._how)):
+            if line:
+                await line.bye(speak)
+            serve = partial(self._serve, number)
+            line = self._lines[number] = await self._ways.connect(self, number, self._how[number], speak, serve)
+        line.used += 1
+        if self._how[number] is Carriage.pull:
+            data = await speak.pull(line.ends, message[0])
+            self._leave(number, message)
+            self._keep(number + 1, (message[0], data), None)
+            return
+        target.expected = message[0]
+        self._leave(number, message)
+        await speak.push(line.ends, message[1], message[0])
+        async with asyncio.timeout(_CONFIRM_S):
+            while not speak.confirmed and target.expected == message[0]:
+                await target.wait()
 
+    def _leave(self, number: int, message: Message) -> None:
+        if number == 0:
+            self._left.setdefault(message[0], time.time())
 
-async def read_frame(reader: asyncio.StreamReader, first: bytes) -> tuple[int, bytes]:
-    """(sequence number, data) of the next raw_tcp frame, of which `first` was read already."""
-    head = first + await reader.readexactly(raw_tcp.FRAME_BYTES - len(first))
-    size = int.from_bytes(head[-4:])
-    messages, _ = raw_tcp.unframe(head + await reader.readexactly(size))
-    return messages[0][1], messages[0][2]
+    def _keep(self, number: int, message: Message, host: PodHost | None) -> None:
+        """A message arrived at a station."""
+        node = self.nodes[number]
+        node.pod = host or node.pod
+        if number < len(self.nodes) - 1:
+            node.put(message)
+            return
+        self._arrived.setdefault(message[0], (time.time(), message[1]))
+        node.changed.set()
+        if len(self._arrived) == len(self.incident.message_ns):
+            self._done.set()
+
+    async def _serve(self, hop: int, host: PodHost | None, ends: Ends) -> None:
+        """The server's end of a connection that this relay opened: an agent in a pod, or the collector (host None)."""
+        pulled = self._how[hop] is Carriage.pull
+        node = self.nodes[hop if pulled else hop + 1]
+
+        def take(data: bytes) -> None:
+            number, node.expected = node.expected, -1
+            if number >= 0:
+                self._keep(hop + 1, (number, data), host)
+            node.changed.set()
+
+        async def give() -> bytes | None:
+            return (await node.first())[1] if node.pod is host else None
+
+        async def given() -> None:
+            message = node.held[0] if node.held else None
+            while node.held and node.held[0] == message:
+                await node.wait()
+
+        await self._speak[hop].serve(ends, Server(take, give, given, pulled))
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(_RELAY_S * float(self._random.lognormal(0, _RELAY_SIGMA)))
+
+    def _drop(self, number: int) -> None:
+        if line := self._lines[number]:
+            line.close()
+        self._lines[number] = None

@@ -22,6 +22,8 @@ from mimir.cluster.base import RecordingOrder
 from mimir.cluster.netns import dns
 from mimir.cluster.netns.application import Application
 from mimir.cluster.netns.around import Around
+from mimir.cluster.netns.changes import Changes
+from mimir.cluster.netns.fleet import Fleet
 from mimir.cluster.netns.hosts import Hosts
 from mimir.cluster.netns.layout import DNS_PORT, KUBE_DNS, Layout
 from mimir.cluster.netns.leak import Leaks
@@ -33,7 +35,7 @@ from mimir.cluster.netns.users import Users, warm_up
 from mimir.cluster.netns.worth import check_worth
 from mimir.errors import MimirError
 from mimir.exfiltration.baseline import Baseline
-from mimir.exfiltration.ledger import write_ledger
+from mimir.exfiltration.ledger import BENIGN, write_ledger
 from mimir.files import write_jsonl
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
@@ -119,7 +121,9 @@ class Session:
         programs = await self._programs(network, hosts)
         application = Application(self.layout, hosts, self._random(0), self.tasks, programs)
         await application.serve()
-        await Around(application, self._random(1)).start()
+        around = Around(application, self._random(1))
+        await around.start()
+        fleet = Fleet(self.layout, network, application, around, self._random(4))
         first_s = math.ceil(time.time()) + (1 if self.cluster.load_driver == "builtin" else self.cluster.locust_start_s)
         longest = max(self.spec.detector.windows_s)
         start_s = -(-math.ceil(first_s + self.cluster.warmup_s) // longest) * longest
@@ -130,8 +134,11 @@ class Session:
         leaks = (
             Leaks(self.spec, self.order, start_s, application, outside, self.seeds[3]) if self.order.leaking else None
         )
+        if leaks:
+            fleet.followers.append(leaks.gone)
+        changes = Changes(self.spec, self.order, start_s, fleet, self._random(4))
         end_s = start_s + self.order.duration_s
-        await self._live(users, leaks, recorder, (start_s, end_s), progress, programs)
+        await self._live(users, [changes, *([leaks] if leaks else [])], recorder, (start_s, end_s), progress, programs)
         users.close()
         application.close()
         await self.tasks.stop()
@@ -141,11 +148,11 @@ class Session:
         counts = recorder.stop()
         if self.tasks.defect is not None:
             raise self.tasks.defect
-        ledger = leaks.ledger() if leaks else []
+        ledger = [*(leaks.ledger() if leaks else []), *changes.ledger()]
         facts = self._facts(counts, users, application) | ({"real": programs.facts} if programs else {})
         facts |= {"stores": stores} if (stores := real_or_framed(self.spec)) else {}
         check_worth(self.cluster.limits, facts, ledger, (start_s, end_s))
-        self._write(network, up_s, start_s, users, ledger)
+        self._write(fleet, up_s, start_s, users, ledger, leaks.replaced if leaks else [])
         return facts
 
     async def _programs(self, network: Network, hosts: Hosts) -> Programs | None:
@@ -178,18 +185,17 @@ class Session:
     async def _live(
         self,
         users: Users | LocustUsers,
-        leaks: Leaks | None,
+        acts: list[Leaks | Changes],
         recorder: Recorder,
         span_s: tuple[int, int],
         progress: Progress,
         programs: Programs | None,
     ) -> None:
-        """Users and leaks from before the recording until after it, in real time."""
+        """Users, changes and leaks from before the recording until after it, in real time."""
         start_s, end_s = span_s
         stop_s = end_s + self.cluster.drain_s
         work = [self.tasks.start(users.run(int((end_s + 1) * NS_PER_S)), "users")]
-        if leaks:
-            work.append(self.tasks.start(leaks.run(), "leaks"))
+        work += [self.tasks.start(act.run(), type(act).__name__.lower()) for act in acts]
         while time.time() < stop_s:
             await asyncio.sleep(min(1.0, max(0.0, stop_s - time.time())))
             if not recorder.alive:
@@ -207,6 +213,7 @@ class Session:
             "pods": len(self.layout.pods),
             "requests": {
                 "due": users.due, "done": users.done, "failed": users.failed, "late": users.late,
+                "excused": users.excused,
                 "calls": application.requests,
                 "p50_ms": round(float(np.percentile(latencies, 50)) * 1000, 3),
                 "p99_ms": round(float(np.percentile(latencies, 99)) * 1000, 3),
@@ -218,11 +225,16 @@ class Session:
         return np.random.default_rng(self.seeds[number].spawn(1)[0])
 
     def _write(
-        self, network: Network, up_s: float, start_s: int, users: Users | LocustUsers, ledger: list[Any]
+        self,
+        fleet: Fleet,
+        up_s: float,
+        start_s: int,
+        users: Users | LocustUsers,
+        ledger: list[Any],
+        replaced: list[Any],
     ) -> None:
         folder, order = self.order.folder, self.order
-        pods = ((network.born_s[pod.name], pod) for pod in self.layout.pods)
-        write_jsonl(folder / "entities.jsonl", self.layout.entities(round(up_s, 6), pods))
+        write_jsonl(folder / "entities.jsonl", self.layout.entities(round(up_s, 6), fleet.events))
         write_ledger(folder / "truth.jsonl", ledger)
         end_s = start_s + order.duration_s
         events: list[dict[str, Any]] = [
@@ -232,9 +244,10 @@ class Session:
         marks = [(users.start_s + offset_s, counts) for offset_s, counts in users.population.marks]
         begun = [counts for ts, counts in marks if ts <= start_s]  # the step that holds when the recording begins
         steps = [(float(start_s), begun[-1]), *((ts, counts) for ts, counts in marks if start_s < ts < end_s)]
-        events += [{"ts": ts, "event": "users", **counts} for ts, counts in steps]
+        events += [{"ts": ts, "event": "users", **counts} for ts, counts in steps] + replaced
         for entry in ledger:
-            events.append({"ts": entry.start, "event": "incident_started", "incident": entry.incident})
-            events.append({"ts": entry.end, "event": "incident_ended", "incident": entry.incident})
+            what = "trigger" if entry.path_class.startswith(BENIGN) else "incident"
+            events.append({"ts": entry.start, "event": f"{what}_started", what: entry.incident})
+            events.append({"ts": entry.end, "event": f"{what}_ended", what: entry.incident})
         events.sort(key=lambda event: float(event["ts"]))
         write_jsonl(folder / "timeline.jsonl", [{**event, "recording": order.name} for event in events])

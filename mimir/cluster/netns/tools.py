@@ -116,12 +116,17 @@ class ToolAct:
         self._programs: list[Program] = []
         self.left: list[tuple[float, bytes]] = []
         self.arrived: list[tuple[float, bytes]] = []
-        self._received, self._all = 0, asyncio.Event()
+        self._received, self._all, self._lost = 0, asyncio.Event(), False
 
     @property
     def pods(self) -> tuple[str, ...]:
         """The store's pod; of kube-dns every query may take another one."""
         return (self._store.pod.name, *[""] * (len(self.incident.path) - 1))
+
+    def gone(self, host: PodHost) -> None:
+        """A pod's process has ended: if it was the store's, the tool ended with it, and the leak with the tool."""
+        if host is self._store:
+            self._lost = True
 
     async def run(self) -> None:
         """Server end, client end, data as planned, until all arrived or nothing comes any more. MimirError from a tool that fails."""
@@ -165,7 +170,7 @@ class ToolAct:
             except BROKEN as error:
                 raise self._failed(f"took no more data ({type(error).__name__})") from None
         before = -1  # the way in stays open meanwhile: some tools drop what they hold when it closes
-        while before < self._received < self.incident.bytes_intended:  # as long as something comes
+        while not self._lost and before < self._received < self.incident.bytes_intended:  # as long as something comes
             before = self._received
             try:
                 async with asyncio.timeout(_LAST_S):

@@ -42,6 +42,7 @@ class Users:
         self._sessions: dict[int, Lines | Browser] = {}
         self._turns: dict[int, asyncio.Lock] = {}
         self.due = self.done = self.failed = self.late = 0
+        self.excused = 0  #: failed while pods came or went: what such a change costs its users
         self.latencies_s: list[float] = []
         limits = application.layout.cluster.limits
         self._late_s, self._timeout_s = limits.late_s, application.layout.cluster.request_timeout_s
@@ -76,7 +77,10 @@ class Users:
                 self.done += counted
                 self.latencies_s.append((time.time_ns() - begun_ns) / NS_PER_S)
             except BROKEN:
-                self.failed += counted
+                if self._it.changing:
+                    self.excused += counted
+                else:
+                    self.failed += counted
                 last = True
             if last and user in self._sessions:
                 self._sessions.pop(user).close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mimir.cluster.base import RecordingOrder
-from mimir.cluster.simulated.world import Happened
+from mimir.cluster.simulated.triggers import Happened
 from mimir.exfiltration.ledger import BENIGN, LedgerEntry
 from mimir.exfiltration.plan import digest
 from mimir.units import NS_PER_S

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -10,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from mimir.cluster.pod_names import pod_name as pod_name
 from mimir.cluster.simulated.tables import FOREVER_NS, Ints
 from mimir.units import NS_PER_S
 
 NODE = "node-0"
-_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # of generated names (k8s.io/apimachinery, util/rand)
 
 
 @dataclass(frozen=True)
@@ -108,25 +107,9 @@ class Roster:
         raise RuntimeError(f"no address is left for a new pod at {born_ns} ns")
 
 
-def pod_name(service: str, kind: str, number: int, template: int) -> str:
-    """Name of a pod that comes later: an ordinal for stores, else template hash and suffix as Deployments give them.
-
-    >>> pod_name("user", "app", 4, 1).startswith("user-"), pod_name("pxc", "store", 1, 1)
-    (True, 'pxc-1')
-    """
-    if kind == "store":
-        return f"{service}-{number}"
-    return f"{service}-{_word(f'{service}/{template}', 9)}-{_word(f'{service}/{template}/{number}', 5)}"
-
-
 def address_text(pod: Pod) -> str:
     """The address as text."""
     return str(IPv4Address(pod.ip))
-
-
-def _word(seed: str, letters: int) -> str:
-    data = hashlib.sha256(seed.encode()).digest()
-    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in data[:letters])
 
 
 def line_of(ts: float, kind: str, name: str, ip: str, event: str = "added", **more: Any) -> dict[str, Any]:

@@ -34,6 +34,19 @@ class Planned:
     spec: BenignSpec
 
 
+@dataclass
+class Happened:
+    """A trigger as it really went: when, which services and pods."""
+
+    planned: Planned
+    end_ns: int
+    services: list[str]
+    pods: list[str]
+    bytes_intended: int = 0
+    bytes_delivered: int = 0
+    joining: int | None = None  # number of the pod that takes a copy of its store before it is ready
+
+
 def plan_triggers(spec: Spec, order: RecordingOrder) -> list[Planned]:
     """Triggers of a recording in order of time. Raises SpecError when they do not fit."""
     load = spec.load

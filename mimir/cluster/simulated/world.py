@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from mimir.cluster.simulated.hpa import Autoscaler
 from mimir.cluster.simulated.layout import Layout
 from mimir.cluster.simulated.roster import pod_name
 from mimir.cluster.simulated.tables import ENDPOINT, START, Floats, Ints
+from mimir.cluster.simulated.triggers import Happened as Happened
 from mimir.cluster.simulated.triggers import Planned, plan_triggers
 from mimir.spec import Spec
 from mimir.spec.cluster import SimulatedSpec
@@ -21,19 +21,6 @@ from mimir.units import NS_PER_S
 _PODS = 0x504F4453  # keeps this stream apart
 _MOST_DRAIN_S = 30.0  # terminationGracePeriodSeconds' default
 _CREATE_S = 0.8  # from the end of a pod to its successor
-
-
-@dataclass
-class Happened:
-    """A trigger as it really went: when, which services and pods."""
-
-    planned: Planned
-    end_ns: int
-    services: list[str]
-    pods: list[str]
-    bytes_intended: int = 0
-    bytes_delivered: int = 0
-    joining: int | None = None  # number of the pod that takes a copy of its store before it is ready
 
 
 class World:
