@@ -13,7 +13,7 @@ from queue import Empty
 from typing import Any
 
 from mimir.cluster.base import Cluster, RecordingOrder
-from mimir.cluster.baseline import carrying_services
+from mimir.cluster.baseline import Baseline, carrying_services
 from mimir.cluster.synthetic import is_synthetic
 from mimir.errors import RequirementError
 from mimir.pipeline.baseline import baseline_of
@@ -114,13 +114,19 @@ def _after_fit(
     *benign, test = wanted
     if workers > 1 and cluster.parallel:
         done = _in_processes(plain, cache, benign, min(workers, len(benign)), report)
-        baseline = baseline_of(spec, services, done[0].order, done[0].edges.folder / "edges.parquet")
+        baseline = _baseline(spec, services, done[0])
         return done + _in_processes(plain, cache, [replace(test, baseline=baseline)], 1, report)
     with cluster as running:
         done = [record_one(spec, plain, cache, order, report, running.record, workers) for order in benign]
-        baseline = baseline_of(spec, services, done[0].order, done[0].edges.folder / "edges.parquet")
+        baseline = _baseline(spec, services, done[0])
         last = replace(test, baseline=baseline)
         return [*done, record_one(spec, plain, cache, last, report, running.record, workers)]
+
+
+def _baseline(spec: Spec, services: tuple[str, str], fit: Recorded) -> Baseline:
+    return baseline_of(
+        spec, services, fit.order, fit.edges.folder / "edges.parquet", fit.record.folder / "timeline.jsonl"
+    )
 
 
 def all_recorded(spec: Spec, plain: Mapping[str, Any], cache: Path) -> bool:

@@ -16,7 +16,7 @@ from mimir.cluster.__main__ import doctor
 from mimir.cluster.netns.check import check_netns
 from mimir.cluster.netns.cluster import NetnsCluster
 from mimir.cluster.netns.dns import KubeDns, first_address, question_of
-from mimir.cluster.netns.layout import Layout
+from mimir.cluster.netns.layout import Layout, Pod
 from mimir.cluster.netns.network import rules
 from mimir.cluster.netns.worth import check_worth
 from mimir.errors import MimirError
@@ -89,9 +89,8 @@ def test_kube_dns_answers_for_its_zone() -> None:
     assert question_of(query_message(b"a.example", "TXT", 9))[:3] == (9, b"a.example", "TXT")
 
 
-@pytest.mark.parametrize("option", ["https", "smtp", "drip", "slow_headers", "response_stuffing"])
-def test_channels_without_real_sockets_are_refused(option: str) -> None:
-    changed = shop(f"exfiltration.channel={option}")
+def test_what_stands_for_nothing_real_is_refused() -> None:
+    changed = shop("exfiltration.channel=synthetic")
     assert "exfiltration.channel" in {problem.where for problem in NetnsCluster(changed).problems()}
 
 
@@ -105,11 +104,22 @@ def test_locust_drives_http_only() -> None:
     assert "the package locust" not in {r.name for r in NetnsCluster(shop()).requirements()}
 
 
-def test_what_this_cluster_cannot_do_is_said_before_anything_is_created() -> None:
-    changed = shop("load.triggers=[pod_kill]", "exfiltration.pacing=adaptive")
-    where = {problem.where for problem in NetnsCluster(changed).problems()}
-    assert {"load.triggers", "exfiltration"} <= where
-    assert not NetnsCluster(shop()).problems()
+def test_triggers_that_move_data_are_refused_and_those_that_change_pods_are_not() -> None:
+    changed = shop("load.triggers=[pod_kill,backup_store]")
+    (problem,) = [p for p in NetnsCluster(changed).problems() if p.where == "load.triggers"]
+    assert "backup_store" in problem.what
+    assert "pod_kill" not in problem.what
+    assert not NetnsCluster(shop("load.triggers=[pod_kill,scale_out]", "exfiltration.pacing=adaptive")).problems()
+
+
+def test_service_addresses_follow_the_pods_that_are_ready() -> None:
+    lay = layout()
+    newcomer = Pod("user-new", "user", "sock-shop", "10.244.0.99")
+    ready = {"user": [newcomer], "front-end": []}
+    text = rules(lay, lambda service: ready.get(service, lay.pods_of(service)))
+    assert "dnat to 10.244.0.99:80" in text
+    assert not [pod.ip for pod in lay.pods_of("user") if f"{pod.ip}:" in text]
+    assert "tcp dport 30001" not in text  # nobody is there: no way
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,11 @@ def _one(
     order = orders(spec)[number]
     services = carrying_services(spec) if fit else None
     if services and fit:
-        order = replace(order, baseline=baseline_of(spec, services, fit.order, fit.edges.folder / "edges.parquet"))
+        order = replace(
+            order,
+            baseline=baseline_of(
+                spec, services, fit.order, fit.edges.folder / "edges.parquet", fit.record.folder / "timeline.jsonl"
+            ),
+        )
     with create_cluster(spec) as running:
         return record_one(spec, plain, cache, order, report, running.record)
