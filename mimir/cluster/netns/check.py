@@ -97,7 +97,7 @@ def _changes(spec: Spec, instead: str) -> Iterator[Problem]:
         got = f"include {', '.join(moved)}, transfers of data, which cluster=netns does not act out"
         yield Problem("load.triggers", got, ", ".join(POD_KINDS), instead)
     autoscaling = isinstance(spec.cluster, NetnsSpec) and spec.cluster.autoscaling
-    if real_programs(spec) and (spec.load.triggers or autoscaling):
+    if real_entry(spec) and (spec.load.triggers or autoscaling):
         where = "load.triggers" if spec.load.triggers else "cluster.autoscaling"
         got = "need pods that come and go, which real programs do not"
         yield Problem(where, got, "none", "leave it out or set cluster.real_stores=false")

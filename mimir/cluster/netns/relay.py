@@ -84,7 +84,7 @@ class Relay:
         self._how = carriages(incident.path, allowed_edges(application.app))
         self._speak = [ways.dialect(spec, incident.path, self._how, number) for number in range(len(self._how))]
         for number, node in enumerate(self.nodes[:-1]):
-            if number == 0 or self._how[number - 1] is Carriage.pull or incident.by_pod or chosen:
+            if self._chooses(number) or chosen:
                 node.pod = (chosen or {}).get(node.service) or self._some_pod(node.service)
         self._lines: list[Connection | None] = [None] * len(self._how)
         self._left: dict[int, float] = {}
@@ -138,12 +138,15 @@ class Relay:
                 lost = list(node.held)
                 node.held.clear()
                 self.nodes[number - 1].put(*lost, front=True)
-            pushed = number > 0 and self._how[number - 1] is not Carriage.pull
-            node.pod = None if pushed and not self.incident.by_pod else self._some_pod(node.service)
+            node.pod = self._some_pod(node.service) if self._chooses(number) else None
             for hop in (number - 1, number):
                 if hop >= 0 and (line := self._lines[hop]):
                     line.close()
                     self._lines[hop] = None
+
+    def _chooses(self, number: int) -> bool:
+        """Is the pod of a station decided here? Otherwise it is the one that the service address leads the first push to."""
+        return number == 0 or self._how[number - 1] is Carriage.pull or self.incident.by_pod
 
     def _some_pod(self, service: str) -> PodHost | None:
         hosts = [host for host in self._it.hosts.of(service) if not host.gone]
@@ -177,9 +180,9 @@ class Relay:
 
     async def _cross(self, number: int, message: Message) -> None:
         source, target, speak = self.nodes[number], self.nodes[number + 1], self._speak[number]
-        for node in (source, target):
-            if node.pod is None or node.pod.gone:  # it died while nobody else was there
-                node.pod = self._some_pod(node.service) if node is source or self.incident.by_pod else None
+        for place, node in ((number, source), (number + 1, target)):
+            if self._chooses(place) and (node.pod is None or node.pod.gone):  # nobody else was there when it died
+                node.pod = self._some_pod(node.service)
         line = self._lines[number]
         if line is None or line.used >= self._ways.per_connection(number, len(self._how)):
             if line:
