@@ -17,7 +17,8 @@ import pytest
 from mimir.cluster.base import Recording, RecordingOrder
 from mimir.cluster.netns.check import CHANNELS
 from mimir.cluster.netns.cluster import NetnsCluster
-from mimir.cluster.netns.dialects import Dialect, Frames, Headers, Http, Mail, Pages, Raw, Server
+from mimir.cluster.netns.dialects import Dialect, Headers, Http, Pages, Server
+from mimir.cluster.netns.dialects_raw import Frames, Mail, Raw
 from mimir.cluster.netns.requirements import child_environment, tool
 from mimir.cluster.netns.tls import Secure, make_certificate
 from mimir.exfiltration.ledger import LedgerEntry, read_ledger

@@ -14,10 +14,9 @@ from typing import Protocol
 
 from mimir.cluster.netns.serving import missing
 from mimir.cluster.netns.wire import read_http
-from mimir.exfiltration.channels import cloud_storage, drip, http_relay, raw_tcp, response_stuffing, slow_headers, smtp
-from mimir.spec.exfiltration import CloudSpec, SmtpSpec, StuffingSpec
+from mimir.exfiltration.channels import cloud_storage, http_relay, response_stuffing, slow_headers
+from mimir.spec.exfiltration import CloudSpec, StuffingSpec
 
-_SESSION = int.from_bytes(raw_tcp.MAGIC)
 _COOKIE = b"session="
 
 
@@ -135,35 +134,6 @@ class Upload(Dialect):
             ends[1].write(cloud_storage.stored())
 
 
-class Raw(Dialect):
-    """raw_tcp: frames, each acknowledged; a pull is the acknowledgement of the frame before."""
-
-    async def push(self, ends: Ends, data: bytes, number: int) -> None:
-        """Hand a message over."""
-        ends[1].write(raw_tcp.frame(data, _SESSION, number))
-        await ends[0].readexactly(raw_tcp.ACKNOWLEDGEMENT_BYTES)
-
-    async def pull(self, ends: Ends, number: int) -> bytes:
-        """Get a message."""
-        ends[1].write(raw_tcp.acknowledgement(_SESSION, number))
-        return (await _frame(ends[0]))[1]
-
-    async def serve(self, ends: Ends, server: Server) -> None:
-        """Answer."""
-        sequence = 0
-        while server.gives:
-            await ends[0].readexactly(raw_tcp.ACKNOWLEDGEMENT_BYTES)
-            data = await server.give()
-            if data is None:
-                return
-            ends[1].write(raw_tcp.frame(data, _SESSION, sequence))
-            sequence += 1
-        while True:
-            number, data = await _frame(ends[0])
-            server.take(data)
-            ends[1].write(raw_tcp.acknowledgement(_SESSION, number))
-
-
 class Headers(Dialect):
     """slow_headers: a cookie of a GET, or of its reply."""
 
@@ -210,87 +180,6 @@ class Pages(Dialect):
             ends[1].write(missing() if data is None else response_stuffing.response(self._page, data))
 
 
-class Mail(Dialect):
-    """smtp: the server speaks first; one mail a message."""
-
-    def __init__(self, host: str, spec: SmtpSpec):
-        super().__init__(host)
-        self._spec, self._say = spec, smtp.dialogue(spec)
-
-    async def open(self, ends: Ends) -> None:
-        """Say what comes first."""
-        for command, reply in self._say["opening"]:
-            ends[1].write(command)
-            await ends[0].readexactly(len(reply))
-
-    async def push(self, ends: Ends, data: bytes, number: int) -> None:
-        """Hand a message over."""
-        content = smtp.head(self._spec) + smtp.write_body(data) + smtp.END
-        for command, reply in (*self._say["before"], (content, smtp.ACCEPTED)):
-            ends[1].write(command)
-            await ends[0].readexactly(len(reply))
-
-    async def bye(self, ends: Ends) -> None:
-        """Say what comes last."""
-        for command, reply in self._say["closing"]:
-            ends[1].write(command)
-            await ends[0].readexactly(len(reply))
-
-    async def serve(self, ends: Ends, server: Server) -> None:
-        """Answer."""
-        (_, banner), *others = self._say["opening"]
-        replies = {command.split()[0].split(b":")[0]: reply for command, reply in others}
-        for part in ("before", "closing"):
-            replies |= {command.split(b"\r")[0][:4]: reply for command, reply in self._say[part]}
-        ends[1].write(banner)
-        while True:
-            command = await ends[0].readuntil(b"\r\n")
-            ends[1].write(replies[command[:4].rstrip()])
-            if command.startswith(b"DATA"):
-                mail = await ends[0].readuntil(b"\r\n" + smtp.END)
-                body = mail[: -len(smtp.END)].partition(b"\r\n\r\n")[2]
-                server.take(base64.b64decode(body.replace(b"\r\n", b""), validate=True))
-                ends[1].write(smtp.ACCEPTED)
-            elif command.startswith(b"QUIT"):
-                ends[1].close()
-                return
-
-
-class Frames(Dialect):
-    """drip: frames on a WebSocket that nobody answers; who pulls only listens."""
-
-    confirmed = False
-    _mask = b"\x37\xfa\x21\x3d"
-
-    async def open(self, ends: Ends) -> None:
-        """Say what comes first."""
-        asked, told = drip.upgrade(self.host)
-        ends[1].write(asked)
-        await ends[0].readexactly(len(told))
-
-    async def push(self, ends: Ends, data: bytes, number: int) -> None:
-        """Hand a message over."""
-        ends[1].write(drip.frame(data, self._mask))
-        await ends[1].drain()
-
-    async def pull(self, ends: Ends, number: int) -> bytes:
-        """Get a message."""
-        return await _websocket(ends[0])
-
-    async def serve(self, ends: Ends, server: Server) -> None:
-        """Answer."""
-        await ends[0].readuntil(b"\r\n\r\n")
-        ends[1].write(drip.upgrade(self.host)[1])
-        while server.gives:
-            data = await server.give()
-            if data is None:
-                return
-            ends[1].write(drip.frame(data, None))
-            await server.given()
-        while True:
-            server.take(await _websocket(ends[0]))
-
-
 async def _answered(ends: Ends) -> tuple[bytes, bytes]:
     head, content = await read_http(ends[0])
     if b" 404 " in head[:20]:
@@ -302,21 +191,3 @@ def _cookie(head: bytes) -> bytes:
     at = head.index(_COOKIE) + len(_COOKIE)
     value = head[at : head.index(b"\r\n", at)].split(b";")[0]
     return base64.urlsafe_b64decode(value + b"=" * (-len(value) % 4))
-
-
-async def _frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """(sequence number, data) of the next raw_tcp frame."""
-    head = await reader.readexactly(raw_tcp.FRAME_BYTES)
-    messages, _ = raw_tcp.unframe(head + await reader.readexactly(int.from_bytes(head[-4:])))
-    return messages[0][1], messages[0][2]
-
-
-async def _websocket(reader: asyncio.StreamReader) -> bytes:
-    """Data of the next frame (RFC 6455, 5.2)."""
-    _, second = await reader.readexactly(2)
-    count = second & 0x7F
-    if count > 125:
-        count = int.from_bytes(await reader.readexactly(2 if count == 126 else 8))
-    mask = await reader.readexactly(drip.MASK_BYTES) if second & 0x80 else b"\0"
-    data = await reader.readexactly(count)
-    return bytes(byte ^ mask[i % len(mask)] for i, byte in enumerate(data))

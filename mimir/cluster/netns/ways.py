@@ -10,17 +10,8 @@ from functools import partial
 from typing import Protocol
 
 from mimir.cluster.netns.application import Application
-from mimir.cluster.netns.dialects import (
-    Dialect,
-    Ends,
-    Frames,
-    Headers,
-    Http,
-    Mail,
-    Pages,
-    Raw,
-    Upload,
-)
+from mimir.cluster.netns.dialects import Dialect, Ends, Headers, Http, Pages, Upload
+from mimir.cluster.netns.dialects_raw import Frames, Mail, Raw
 from mimir.cluster.netns.hosts import PodHost
 from mimir.cluster.netns.lines import Streams
 from mimir.cluster.netns.tasks import BROKEN
