@@ -10,7 +10,7 @@ BENCHMARKS := $(addprefix benchmark_,rates dns benign load mix windows adaptive 
 MARKS := $(if $(CI),,-m "not slow")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run doctor test lint types bench benchmark benchmark-quick fuzz ui docs lock clean-runs
+.PHONY: help setup run doctor test lint types bench benchmark benchmark-quick fidelity fuzz ui docs lock clean-runs
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ benchmark: setup ## compare all detectors on all applications, ten seeds (hours;
 
 benchmark-quick: setup ## the same in a few minutes on one application: does all of it work?
 	$(BIN)/python -m mimir.pipeline.benchmark benchmark_quick $(ARGS)
+
+fidelity: setup ## the same applications simulated and run for real for 45 minutes, compared edge by edge (ARGS="sockshop load.duration_s=600 ..."; Linux)
+	$(BIN)/python -m mimir.pipeline.fidelity $(ARGS)
 
 fuzz: $(VENV)/.installed-dev ## look for inputs that break the capture reader or the connection kernels (ARGS="seconds reader|connections"; needs .venv/bin/pip install -e '.[fuzz]')
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -194,6 +194,8 @@ class Session:
         """Users, changes and leaks from before the recording until after it, in real time."""
         start_s, end_s = span_s
         stop_s = end_s + self.cluster.drain_s
+        if time.time() >= start_s:
+            raise MimirError(f"bringing the testbed up took {time.time() - start_s:.0f} s too long: the recording should have begun; try again")  # fmt: skip
         work = [self.tasks.start(users.run(int((end_s + 1) * NS_PER_S)), "users")]
         work += [self.tasks.start(act.run(), type(act).__name__.lower()) for act in acts]
         while time.time() < stop_s:

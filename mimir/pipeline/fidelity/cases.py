@@ -1,0 +1,156 @@
+"""What is recorded for a comparison, and how: every recording in a process of its own, shared through the cache."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mimir.errors import MimirError, Problem, RequirementError, SpecError
+from mimir.files import read_jsonl
+from mimir.pipeline.clusters import create_cluster
+from mimir.pipeline.lifecycle import leave_with_parent
+from mimir.pipeline.recordings import Recorded, all_recorded, orders, record_key, record_one
+from mimir.spec import Spec
+from mimir.spec.build import from_plain, to_dict
+from mimir.spec.compose import composed
+from mimir.spec.validate import validate
+
+EXPERIMENT = "fidelity"
+#: overrides that make a cluster what it is here; real programs in place of the model's services would be another comparison
+CLUSTERS = {
+    "netns": ("cluster=netns", "cluster.parallel=true", "cluster.real_stores=false"),
+    "simulated": ("cluster=simulated",),
+}
+QUIET = "quiet"  #: the test recording again, without a leak
+BENIGN = ("fit", "calibrate", QUIET)
+NAMES = ("fit", "calibrate", "test", QUIET)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One application on one cluster: the spec with the leak and the one without, as JSON values."""
+
+    app: str
+    cluster: str
+    leaking: dict[str, Any]
+    quiet: dict[str, Any]
+
+    def plain(self, name: str) -> dict[str, Any]:
+        """The spec that a recording belongs to."""
+        return self.quiet if name == QUIET else self.leaking
+
+    @property
+    def spec(self) -> Spec:
+        """The spec with the leak."""
+        return from_plain(self.leaking)
+
+
+def cases(apps: Sequence[str], overrides: Sequence[str]) -> list[Case]:
+    """Every application on both clusters, checked. SpecError or MimirError when something does not fit."""
+    return [_case(app, cluster, overrides) for app in apps for cluster in CLUSTERS]
+
+
+def overrides_of(app: str, overrides: Sequence[str]) -> list[str]:
+    """What applies to an application: overrides of all, and those written `APP:key=value` for it alone.
+
+    >>> overrides_of("sockshop", ["load.users=20", "sockshop:load.users=5", "wordpress:load.users=9"])
+    ['load.users=20', 'load.users=5']
+    """
+    named = [
+        (head, rest) for head, colon, rest in (word.partition(":") for word in overrides) if colon and "=" not in head
+    ]
+    own = [rest for head, rest in named if head == app]
+    return [word for word in overrides if "=" in word.partition(":")[0]] + own
+
+
+def _case(app: str, cluster: str, overrides: Sequence[str]) -> Case:
+    words = [f"experiment={EXPERIMENT}", f"app={app}", *CLUSTERS[cluster], *overrides_of(app, overrides)]
+    words = [
+        word for word in words if cluster == "netns" or not word.startswith("cluster.")
+    ]  # the simulated one has other keys
+    specs = composed(words), composed([*words, "exfiltration=none"])
+    problems: list[Problem] = []
+    for spec in specs:
+        problems += [*validate(spec), *create_cluster(spec).problems()]
+    if problems:
+        raise SpecError(problems)
+    leaking, quiet = (to_dict(spec) for spec in specs)
+    return Case(app, cluster, leaking, quiet)
+
+
+def record_cases(
+    wanted: Sequence[Case], cache: Path, workers: int, say: Callable[[str], None]
+) -> dict[tuple[str, str], dict[str, Recorded]]:
+    """(application, cluster) → recording by name, from the cache or made now.
+
+    Real recordings last as long as they last and mostly wait: all that are missing run at once, each in a testbed of its
+    own. Simulated ones take turns, `workers` at a time.
+    """
+    for case in wanted:
+        unmet = [r for r in create_cluster(case.spec).requirements() if not r.met]
+        if unmet:
+            raise RequirementError("\n".join(f"cluster={case.cluster} needs {r.name}: {r.how_to_meet}" for r in unmet))
+    found: dict[tuple[str, str], dict[str, Recorded]] = {}
+    for cluster in CLUSTERS:
+        tasks = [(case, name) for case in wanted if case.cluster == cluster for name in NAMES]
+        missing = sum(not _there(case, name, cache) for case, name in tasks)
+        say(f"{cluster}: {len(tasks)} recordings, {missing} of them to be made")
+        at_once = max(workers, missing) if cluster == "netns" else workers
+        for (case, name), recorded in _in_processes(tasks, cache, max(1, min(at_once, len(tasks))), say):
+            found.setdefault((case.app, case.cluster), {})[name] = recorded
+    return {key: {name: of[name] for name in NAMES} for key, of in found.items()}
+
+
+def _there(case: Case, name: str, cache: Path) -> bool:
+    plain = case.plain(name)
+    return all_recorded(plain, cache, [_order(from_plain(plain), name)])
+
+
+def _order(spec: Spec, name: str) -> Any:
+    return next(order for order in orders(spec) if order.name == ("test" if name == QUIET else name))
+
+
+def _in_processes(
+    tasks: Sequence[tuple[Case, str]], cache: Path, workers: int, say: Callable[[str], None]
+) -> list[tuple[tuple[Case, str], Recorded]]:
+    context = multiprocessing.get_context("spawn")
+    done, failures = [], []
+    with ProcessPoolExecutor(workers, context, initializer=leave_with_parent, initargs=(os.getpid(),)) as pool:
+        waiting = {pool.submit(_record, case.plain(name), name, cache): (case, name) for case, name in tasks}
+        for future in as_completed(waiting):
+            case, name = waiting[future]
+            try:
+                done.append(((case, name), future.result()))
+                packets = int(done[-1][1].record.facts["packets"])
+                say(f"{case.cluster} {case.app} {name}: {packets:,} packets")
+            except MimirError as error:
+                failures.append(f"{case.cluster} {case.app} {name}: {error}")
+                say(f"failed: {failures[-1]}")
+    if failures:
+        raise MimirError("\n".join(failures))
+    return done
+
+
+def _record(plain: dict[str, Any], name: str, cache: Path) -> Recorded:
+    spec = from_plain(plain)
+    order = _order(spec, name)
+    with create_cluster(spec) as running:
+        made = record_one(spec, plain, cache, order, lambda *_: None, running.record)
+    return replace(made, order=replace(order, start_s=started_s(made), name=name))
+
+
+def started_s(recorded: Recorded) -> int:
+    """When the recording really began (UTC epoch seconds): at a whole window of every length."""
+    events = read_jsonl(recorded.record.folder / "timeline.jsonl")
+    return round(next(float(row["ts"]) for row in events if row["event"] == "recording_started"))
+
+
+def key_of(case: Case, name: str) -> str:
+    """The name of a recording in the cache."""
+    plain = case.plain(name)
+    return record_key(plain, _order(from_plain(plain), name))
