@@ -160,7 +160,7 @@ def summary(facts: dict[str, Any], pages: int, busy_s: float) -> str:
     start = ", ".join(f"{name} {seconds:g} s" for name, seconds in facts["start_s"].items())
     load = os.getloadavg()[0]
     work = {name: facts["end"]["cpu_s"][name] - facts["begin"]["cpu_s"][name] for name in facts["end"]["cpu_s"]}
-    cost = ", ".join(f"{name} {1000 * seconds / pages:.0f} ms" for name, seconds in work.items())
+    cost = ", ".join(f"{name} {1000 * seconds / max(1, pages):.0f} ms" for name, seconds in work.items())
     return (
         f"\nStart: {start}. Memory (proportional): {facts['memory_mb']} MB. {pages / busy_s:.1f} pages/s for {_USERS} users without "
         f"pauses. Processor time of a page: {cost}. Load of the machine: {load:.1f} on {os.cpu_count()} processors.\n"
