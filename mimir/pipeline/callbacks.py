@@ -48,8 +48,9 @@ def _jobs(config: DictConfig) -> int:
     """How many jobs the swept overrides give; 0 where another sweeper than Hydra's own decides that as it goes."""
     if "BasicSweeper" not in str(config.hydra.sweeper.get("_target_")):
         return 0
-    params = OmegaConf.to_container(config.hydra.sweeper.get("params") or {}, resolve=True)
-    texts = [f"{key!s}={value}" for key, value in params.items()] if isinstance(params, dict) else []
+    params = config.hydra.sweeper.get("params")
+    plain = OmegaConf.to_container(params, resolve=True) if params else {}
+    texts = [f"{key!s}={value}" for key, value in plain.items()] if isinstance(plain, dict) else []
     texts += [str(override) for override in config.hydra.overrides.task]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     overrides = parser.parse_overrides(texts)
