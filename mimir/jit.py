@@ -64,11 +64,12 @@ def _compiled(function: F, options: dict[str, Any]) -> F:
         compiled: Any = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba: "no locator available"
         return cast(F, numba.njit(**options)(function))
-    file: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    kept = getattr(compiled, "_cache", None)  # a plain function where compiling is switched off
+    file: Any = getattr(kept, "_cache_file", None)
     if hasattr(file, "_source_stamp"):
         file._source_stamp = (file._source_stamp, _sources_digest(Path(function.__code__.co_filename).parent))
-    if not options.get("_nrt", True) and hasattr(compiled._cache, "_load_overload"):
-        compiled._cache.load_overload = partial(_load, compiled._cache)
+    if not options.get("_nrt", True) and hasattr(kept, "_load_overload"):
+        compiled._cache.load_overload = partial(_load, kept)
     return cast(F, compiled)
 
 

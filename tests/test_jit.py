@@ -70,3 +70,10 @@ def test_inlined_parts_work_in_kernels() -> None:
         return triple(x) + 1
 
     assert more(5) == 16
+
+
+def test_kernels_stay_python_where_compiling_is_off() -> None:
+    code = "from mimir.flows.settle import settle_rows; print(type(settle_rows).__name__)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "function"
