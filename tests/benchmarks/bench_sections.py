@@ -132,6 +132,7 @@ def windows(plan: Plan) -> list[Row]:
 def memory(plan: Plan) -> list[Row]:
     """16 times the packets over 16 times the time, and in the same time; 5 GB of full packets. Edge rows hardly grow."""
     few, many, sparse = plan.growth[0], plan.growth[0] * 16, GAP_NS * 4
+    step("stage:600", plan.synthetic(many, gap_ns=sparse // 16))  # a process that compiles kernels needs more
     return [
         _peak(plan, "1 ×", few, sparse),
         _peak(plan, LONG, many, sparse),
