@@ -157,7 +157,7 @@ def _factors(table: pd.DataFrame, folder: Path, window_s: int, order: list[str])
         ("benchmark_adaptive", "sigmas", "An attacker who adapts", "stolen bytes a window, σ of the carrying edge"),
     ):
         part = table[table["experiment"] == name]
-        part = part.assign(load_ratio=part["test_users"] / part["users"])
+        part = part.assign(load_ratio=part["test_users"] / part["users"], mix_distance=part["mix_distance"].round(6))
         if name != "benchmark_windows":
             part = part[part["window_s"] == window_s]
         rows = over_seeds(chosen(part, "f1", None, 1.0), ["app", "detector", column]).reset_index()
