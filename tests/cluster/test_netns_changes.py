@@ -153,7 +153,7 @@ def test_every_channel_arrives_whole(tmp_path: Path, option: str) -> None:
 def test_pods_are_killed_and_replaced_and_the_leak_goes_on(tmp_path: Path) -> None:
     need_namespaces()
     recording = record(
-        tmp_path, 80, "exfiltration=relay_chain", "exfiltration.incident_duration_s=65", "exfiltration.tail_s=2",
+        tmp_path, 100, "exfiltration=relay_chain", "exfiltration.incident_duration_s=80", "app.triggers.pod_kill.duration_s=[2,3]", "exfiltration.tail_s=2",
         "load.triggers=[pod_kill]", "load.trigger_recordings=[test]", "load.trigger_separate=false",
         "app.triggers.pod_kill.pods={services: [user], count: 3}", "cluster.pods.start_s=[2,0.1]",
     )  # fmt: skip
@@ -177,15 +177,18 @@ def test_pods_are_killed_and_replaced_and_the_leak_goes_on(tmp_path: Path) -> No
 
 @pytest.mark.netns
 @pytest.mark.slow
-def test_rolling_updates_scale_out_and_in_leave_users_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["rolling_update", "scale_out", "scale_in", "node_drain"])
+def test_changes_of_pods_happen_and_are_labelled(tmp_path: Path, kind: str) -> None:
     need_namespaces()
     recording = record(
-        tmp_path, 120, "exfiltration=none", "load.triggers=[rolling_update,scale_out,scale_in]", "load.trigger_recordings=[test]",
-        "cluster.pods.start_s=[1,0.1]", "cluster.pods.drain_s=[1,0.1]", "app.triggers.rolling_update.duration_s=[2,3]",
-        "app.triggers.scale_out.duration_s=[2,3]", "app.triggers.scale_in.duration_s=[2,3]", "load.trigger_separate=false",
+        tmp_path, 100, "exfiltration=none", f"load.triggers=[{kind}]", "load.trigger_recordings=[test]",
+        "cluster.pods.start_s=[1,0.1]", "cluster.pods.drain_s=[1,0.1]", f"app.triggers.{kind}.duration_s=[2,3]",
     )  # fmt: skip
-    kinds = {entry.path_class for entry in read_ledger(recording.truth)}
-    assert kinds == {"benign:rolling_update", "benign:scale_out", "benign:scale_in"}
+    (entry,) = read_ledger(recording.truth)
+    assert entry.path_class == f"benign:{kind}"
+    rows = [json.loads(line) for line in recording.entities.read_text(encoding="utf-8").splitlines()]
+    late = [row["event"] for row in rows if row["kind"] == "pod" and row["ts"] >= entry.start]
+    assert set(late) == {"scale_out": {"added"}, "scale_in": {"deleted"}}.get(kind, {"added", "deleted"})
     requests: dict[str, Any] = recording.counts["requests"]
     assert requests["failed"] + requests["excused"] <= 0.02 * requests["due"]
 
