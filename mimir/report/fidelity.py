@@ -47,7 +47,7 @@ def _head(facts: dict[str, Any]) -> str:
     where, spec = facts["environment"], facts["spec"]
     git = where.get("git") or {}
     commit = (git.get("commit") or "not recorded")[:10] + (" with uncommitted changes" if git.get("dirty") else "")
-    leak, load = spec["exfiltration"], spec["load"]
+    leak, load, note = spec["exfiltration"], spec["load"], f" {facts['note']}" if facts.get("note") else ""
     rates = ", ".join(
         f"{format_bytes(rate)}/min" for rate in leak["rates_bytes_per_min"] or [leak["rate_bytes_per_min"]]
     )
@@ -57,9 +57,16 @@ def _head(facts: dict[str, Any]) -> str:
 {facts["command"]}
 ```
 
-Commit {commit}, {day:%Y-%m-%d}, Python {where["python"]}, {where["platform"]}, {where["cpus"]} cores. {load["users"]} users (`load={load["name"]}`), seed {spec["seed"]}; of each application and
-cluster four recordings: fit and calibrate (benign), test ({leak["incidents"]} incidents of {leak["incident_duration_s"]} s, `exfiltration={leak["name"]}` at {rates}), and quiet, the test
+Commit {commit}, {day:%Y-%m-%d}, Python {where["python"]}, {where["platform"]}, {where["cpus"]} cores.{note} {load["users"]} users (`load={load["name"]}`), seed {spec["seed"]}; of each application and
+cluster four recordings: fit and calibrate (benign), test ({leak["incidents"]} incidents of {leak["incident_duration_s"]} s{_exceptions(spec)}, `exfiltration={leak["name"]}` at {rates}), and quiet, the test
 again without a leak. The real ones were made side by side on one machine, each in a testbed of its own, which the command does by itself."""
+
+
+def _exceptions(spec: dict[str, Any]) -> str:
+    """Applications whose incidents are shorter or longer than those of the spec that is described."""
+    usual = spec["exfiltration"]["incident_duration_s"]
+    other = {app: s for app, s in (spec.get("incident_s") or {}).items() if s != usual}
+    return "".join(f", {app} {seconds} s" for app, seconds in other.items())
 
 
 def _fidelity(

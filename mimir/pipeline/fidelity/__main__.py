@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("docs/results/fidelity"), help="folder of the tables and figures; pages go beside it")  # fmt: skip
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder whose .cache holds the recordings")
     parser.add_argument("--workers", type=int, default=1, help="processes for simulations and measurements; never changes a result")  # fmt: skip
-    options = parser.parse_args(given)
+    parser.add_argument("--note", default="", help="a sentence for the pages, e.g. on the machine")
+    options = parser.parse_intermixed_args(given)
     overrides = [word for word in options.words if "=" in word]
     apps = [word for word in options.words if "=" not in word] or list(APPS)
     cache = (options.runs / ".cache").absolute()
@@ -49,9 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     words = " ".join(f"'{word}'" if "[" in word else word for word in options.words)
-    _publish(
-        tables, _facts(wanted, recorded, f'make fidelity ARGS="{words}"' if words else "make fidelity"), options.out
-    )
+    command = f'make fidelity ARGS="{words}"' if words else "make fidelity"
+    _publish(tables, _facts(wanted, recorded, command) | {"note": options.note}, options.out)
     return EXIT_DONE
 
 
@@ -172,6 +172,7 @@ def _facts(
         "windows_s": plain["detector"]["windows_s"],
         "entry": {c.app: c.leaking["app"]["users"]["entry"] for c in wanted},
     }
+    kept["incident_s"] = {c.app: c.leaking["exfiltration"]["incident_duration_s"] for c in wanted}
     kept["paths"] = {c.app: c.leaking["exfiltration"]["path"] for c in wanted}
     return {"command": command, "environment": environment(), "recordings": rows, "spec": kept}
 
