@@ -63,6 +63,7 @@ class Application:
         self.agents: dict[tuple[str, int], Callable[[PodHost | None, Streams], Awaitable[None]]] = {}
         self.requests = 0
         self.busy_s: defaultdict[str, float] = defaultdict(float)  #: service → its own time spent on requests, s
+        self.settled_s = 0.0  #: UTC epoch s when the last change of pods had settled
         self.changing = 0  #: changes of pods under way: a request that fails meanwhile is no defect
 
     async def serve(self) -> None:

@@ -64,6 +64,7 @@ class Changes:
 
     def _settled(self) -> None:
         self._it.changing -= 1
+        self._it.settled_s = time.time()
 
     async def _scale_out(self, service: str, count: int) -> list[PodHost]:
         await self._soon(0.5)
