@@ -21,7 +21,7 @@ from mimir.cluster.netns.stores.known import Known
 from mimir.cluster.netns.tasks import BROKEN
 from mimir.errors import MimirError
 
-_LIMIT_S = 180.0  # until a store answers
+_LIMIT_S = 600.0  # until a store answers: RabbitMQ needs minutes where twenty others want the same two cores
 _HEARTBEAT_S = 60  # RabbitMQ's own default
 
 
