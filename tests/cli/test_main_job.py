@@ -96,7 +96,7 @@ def test_stopped_run_leaves_a_directory_that_resumes(small_run: Path, tmp_path: 
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list((tmp_path / "runs" / ".cache").glob(".record-*.tmp-*/capture/*")):
         assert time.monotonic() < deadline, "no recording began"
         assert process.poll() is None, process.communicate()[1]
