@@ -81,7 +81,7 @@ def _smallest(volume: Volume, number: int, gain: Array, signal: chains.Signal, s
     test, best = volume.tests[number], (np.inf, 1)
     members = list(test.members)
     h = np.median(gain[:, members], axis=0) * np.array(test.weights)
-    weighted = h @ np.linalg.inv(volume.correlation[np.ix_(members, members)])
+    weighted = chains.weights_of(h, volume.correlation[np.ix_(members, members)])
     for k, length in enumerate(volume.lengths):
         p = 10.0 ** -min(surprise + float(volume.price[number]), 300.0)
         z = -float(stdtrit(volume.freedom[k], p)) * float(volume.scale[number, k]) + float(volume.location[number, k])

@@ -2,8 +2,10 @@
 
 A leak of r bytes a window in messages of m bytes over a path changes the residuals by r h: its bytes and r/m requests on
 every hop, less what the regressions explain away. With standardised residuals z, h in units of σ(t) and the shrunk
-correlation C of the residuals, the best linear statistic is T = Σ hᵀC⁻¹z / √(Σ hᵀC⁻¹h) over the last K windows, and
-r̂ = Σ hᵀC⁻¹z / Σ hᵀC⁻¹h (generalised likelihood ratio; Basseville & Nikiforov 1993, section 7.2).
+correlation C of the residuals, the best linear statistic is T = Σ wᵀz / √(Σ wᵀCw), w = C⁻¹h, over the last K windows, and
+r̂ = Σ wᵀz / Σ wᵀh (generalised likelihood ratio; Basseville & Nikiforov 1993, section 7.2). Weights whose sign is not that of
+h are left out: they would count it as evidence of a leak that something else carried less than expected, which holds only
+while residuals keep the correlation of training to the last percent.
 """
 
 from __future__ import annotations
@@ -123,8 +125,18 @@ def _last(total: Array, length: int) -> Array:
     return out
 
 
+def weights_of(h: Array, inner: Array) -> Array:
+    """(…, members) weights w of residuals, none against the sign of h, scaled so that wᵀCw = wᵀh (as C⁻¹h is)."""
+    if h.shape[-1] == 1:
+        return h
+    w = h @ np.linalg.inv(inner)
+    w = np.where(w * h > 0, w, 0.0)
+    scale = (w * h).sum(axis=-1) / np.maximum(((w @ inner) * w).sum(axis=-1), 1e-300)
+    return np.asarray(w * scale[..., None])
+
+
 class Signal(NamedTuple):
-    """Per window: gᵀC⁻¹z, gᵀC⁻¹g, and (T, members) the weight of errors that neighbouring windows share."""
+    """Per window: wᵀz, its variance wᵀCw, and (T, members) the weight of errors that neighbouring windows share."""
 
     signal: Array
     power: Array
@@ -135,7 +147,7 @@ def signal_of(test: Test, z: Array, gain: Array, shared: Array, corr: Array) -> 
     """From (T, M) residuals, gains 1/σ and shared parts of σ."""
     members = list(test.members)
     g, h = gain[:, members], gain[:, members] * np.array(test.weights)
-    weighted = h if len(members) == 1 else h @ np.linalg.inv(corr[np.ix_(members, members)])
+    weighted = weights_of(h, corr[np.ix_(members, members)])
     power = np.maximum((weighted * h).sum(axis=1), 1e-300)
     return Signal((weighted * z[:, members]).sum(axis=1), power, weighted * g * shared[:, members])
 

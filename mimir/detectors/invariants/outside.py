@@ -53,7 +53,12 @@ class Outside:
         self.parts = parts_of(keys)
         names, queries = (columns.sum(benign, c) for c in ("dns_name_bytes", "dns_queries"))
         self.longest = float((names / np.maximum(queries, 1.0)).max(initial=0.0))
-        self._model.fit(targets(benign, self.parts, self._entries), FLOOR_BYTES, [DRIFT[p.kind] for p in self.parts])
+        self._model.fit(
+            targets(benign, self.parts, self._entries),
+            FLOOR_BYTES,
+            [DRIFT[p.kind] for p in self.parts],
+            benign.window_s,
+        )
         self._last = None
         return self
 

@@ -21,6 +21,9 @@ LEVEL_SHARES = np.array([0.0, 0.25, 0.5, 0.75, 0.95])  #: shares of the mean var
 HUBER = 2.5  #: residuals beyond this many σ lose weight
 WINSOR = 4.0  #: residuals are cut here before their scale is taken
 LEVEL_FLOOR = 0.05  #: ŷ below this share of its mean does not make the variance smaller
+#: s over which the level that the variance follows is averaged: what a request causes may fall into the window after it (or
+#: be seen before its cause), so a short window that expects nothing is not certain of nothing
+AROUND_S = 60
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Fit:
     s0_squared: float
     s1_squared: float
     common: float  #: share of the noise variance that neighbouring windows have in common
+    around: int = 1  #: windows whose mean level the variance follows
 
     def predict(self, x: Array) -> tuple[Array, Array, Array]:
         """(T,) prediction, variance of an observation around it, and the part of that which neighbouring windows share.
@@ -40,7 +44,8 @@ class Fit:
         """
         full = with_intercept(x)
         level = full @ self.beta
-        noise, leverage = self.variance(level), np.maximum(self.leverage(full), 0.0)
+        noise = self.variance(recent_mean(level, self.around))
+        leverage = np.maximum(self.leverage(full), 0.0)
         return level, noise + leverage, leverage + self.common * noise
 
     def variance(self, level: Array) -> Array:
@@ -51,6 +56,15 @@ class Fit:
         """Variance of the prediction that comes from not knowing β exactly; large away from the training data."""
         out: Array = ((full @ self.covariance) * full).sum(axis=1)
         return out
+
+
+def recent_mean(level: Array, windows: int) -> Array:
+    """(T,) mean over the last so many windows, fewer at the start of a series."""
+    if windows <= 1:
+        return level
+    total = np.cumsum(level)
+    total[windows:] = total[windows:] - total[:-windows]
+    return np.asarray(total / np.minimum(np.arange(1, len(level) + 1), windows))
 
 
 def with_intercept(x: Array) -> Array:
@@ -64,11 +78,11 @@ def blocks(windows: int) -> NDArray[np.int64]:
     return np.arange(windows, dtype=np.int64) * min(folds, max(windows, 1)) // max(windows, 1)
 
 
-def fit(x: Array, y: Array, free: int, ridge: float, floor: float, memory: int) -> tuple[Fit, Array]:
+def fit(x: Array, y: Array, free: int, ridge: float, floor: float, memory: int, around: int = 1) -> tuple[Fit, Array]:
     """A fitted invariant and its (T,) cross-validated residuals in units of σ(t).
 
     The first `free` regressors are not penalised. `floor` is the smallest σ allowed, in units of y;
-    `memory` how many windows residuals may depend on each other.
+    `memory` how many windows residuals may depend on each other, `around` those whose mean level the variance follows.
     """
     full, fold = with_intercept(x), blocks(len(y))
     scale = np.sqrt((full**2).mean(axis=0))
@@ -80,13 +94,14 @@ def fit(x: Array, y: Array, free: int, ridge: float, floor: float, memory: int) 
         held_out, strength = _cross_validate(z, y, weight, penalised, fold, ridge)
         beta, inverse = _solve(z, y, weight, penalised, strength)
         # the level that the variance follows must not be the held-out one: with few windows it is noisy
-        s0, s1 = _variance(y - held_out, z @ beta, floor)
-        sigma2 = s0 + s1 * np.maximum(z @ beta, 0.0)
+        level = recent_mean(z @ beta, around)
+        s0, s1 = _variance(y - held_out, level, floor)
+        sigma2 = s0 + s1 * np.maximum(level, 0.0)
         standard = np.abs(y - held_out) / np.sqrt(sigma2)
         weight = np.minimum(1.0, HUBER / np.maximum(standard, 1e-12)) / sigma2
     inflation = dependence((y - held_out) / np.sqrt(sigma2), memory)
     common = (inflation - 1) / max(memory - 1, 1)
-    model = Fit(beta / scale, inflation * inverse / np.outer(scale, scale), s0, s1, common)
+    model = Fit(beta / scale, inflation * inverse / np.outer(scale, scale), s0, s1, common, around)
     return model, (y - held_out) / np.sqrt(sigma2 + model.leverage(full))
 
 

@@ -51,7 +51,7 @@ class RelayBalance:
         )  # fmt: skip
         clients, servers = {k.client for k in self._keys}, {k.server for k in self._keys}
         self._services = tuple(sorted(s for s in clients & servers if not is_outside(s)))
-        self._model.fit(self._targets(benign), FLOOR_BYTES, [DRIFT] * len(self._services))
+        self._model.fit(self._targets(benign), FLOOR_BYTES, [DRIFT] * len(self._services), benign.window_s)
         self.note = "" if self._services else OFF
         self._last = None
         return self

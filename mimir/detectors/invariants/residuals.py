@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.detectors.invariants import chains, tails
-from mimir.detectors.invariants.regression import Fit, fit
+from mimir.detectors.invariants.regression import AROUND_S, Fit, fit
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class LinearInvariants:
         self._location = self._scale = np.zeros((0, 1))
         self._freedom = np.ones(1)
 
-    def fit(self, targets: Sequence[tuple[Array, Array]], floor: float, drift: Sequence[float]) -> None:
+    def fit(self, targets: Sequence[tuple[Array, Array]], floor: float, drift: Sequence[float], window_s: int) -> None:
         """Learn from pairs of (T,) target and (T, P) regressors; `floor` is the smallest σ, in units of the target.
 
         `drift` of each target: share of the expected value by which it may be off for long.
@@ -52,7 +52,8 @@ class LinearInvariants:
         self._drift = np.array(drift, dtype=np.float64)
         windows = len(targets[0][0]) if targets else 0
         self.lengths = tuple(k for k in self.lengths if k == 1 or k * MIN_STRETCHES <= windows)
-        pairs = [fit(x, y, x.shape[1], self.ridge, floor, max(self.lengths)) for y, x in targets]
+        around = max(1, AROUND_S // window_s)
+        pairs = [fit(x, y, x.shape[1], self.ridge, floor, max(self.lengths), around) for y, x in targets]
         self._fits = [model for model, _ in pairs]
         held_out = np.stack([r for _, r in pairs], axis=1) if pairs else np.zeros((windows, 0))
         self._stretch = tails.stretch(held_out, np.full(held_out.shape[1], UNIT))
@@ -113,7 +114,7 @@ def fit_state(model: Fit) -> dict[str, Any]:
     """A fit as JSON values and arrays."""
     return {
         "beta": model.beta, "covariance": model.covariance, "s0_squared": model.s0_squared,
-        "s1_squared": model.s1_squared, "common": model.common,
+        "s1_squared": model.s1_squared, "common": model.common, "around": model.around,
     }  # fmt: skip
 
 
@@ -121,5 +122,5 @@ def fit_from_state(state: Mapping[str, Any]) -> Fit:
     """The reverse of `fit_state`."""
     return Fit(
         np.asarray(state["beta"]), np.asarray(state["covariance"]), float(state["s0_squared"]),
-        float(state["s1_squared"]), float(state["common"]),
+        float(state["s1_squared"]), float(state["common"]), int(state["around"]),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mimir.detectors.columns import aligned
 from mimir.detectors.invariants.presence import Presence
-from mimir.detectors.invariants.regression import Fit, fit
+from mimir.detectors.invariants.regression import AROUND_S, Fit, fit
 from mimir.detectors.invariants.regressors import Gram, clean_candidates, most_regressors, neighbours
 from mimir.detectors.leakpaths import LeakPath
 from mimir.flows.edges import EdgeKey, EdgeSeries
@@ -116,11 +116,13 @@ def fit_invariants(
     lags: int,
     ridge: float,
     memory: int,
+    window_s: int,
 ) -> tuple[list[Invariant], Array]:
     """All invariants of the training counts, and their (T, M) cross-validated standardised residuals."""
     gram, most = Gram(counts.requests), most_regressors(len(counts.requests))
     activity = counts.requests.sum(axis=0)
     invariants, residuals = [], []
+    around = max(1, AROUND_S // window_s)
     for edge in range(len(keys)):
         near = neighbours(keys, edge)
         clean = clean_candidates(keys, edge, paths, activity)
@@ -130,7 +132,7 @@ def fit_invariants(
             chosen = gram.choose(y, near if own else clean, [edge] if own else [], most)
             lagged = [(e, 0) for e in chosen] + [(chosen[0], lag) for lag in range(1, lags + 1) if chosen]
             free = 1 if chosen else 0
-            model, residual = fit(counts.matrix(lagged), y, free, ridge, FLOOR[target.counter], memory)
+            model, residual = fit(counts.matrix(lagged), y, free, ridge, FLOOR[target.counter], memory, around)
             invariants.append(
                 Invariant(target, tuple(lagged), model, usual_shares(counts.matrix(lagged), counts.total))
             )
@@ -211,7 +213,7 @@ def to_state(invariants: Sequence[Invariant]) -> list[dict[str, Any]]:
         {
             "target": list(i.target), "regressors": [list(r) for r in i.regressors], "beta": i.fit.beta,
             "covariance": i.fit.covariance, "s0_squared": i.fit.s0_squared, "s1_squared": i.fit.s1_squared,
-            "common": i.fit.common, "shares": i.shares,
+            "common": i.fit.common, "around": i.fit.around, "shares": i.shares,
         }
         for i in invariants
     ]  # fmt: skip
@@ -229,6 +231,7 @@ def from_state(rows: Sequence[Mapping[str, Any]]) -> list[Invariant]:
                 float(r["s0_squared"]),
                 float(r["s1_squared"]),
                 float(r["common"]),
+                int(r["around"]),
             ),
             np.asarray(r["shares"]).reshape(-1, 2),
         )

@@ -81,7 +81,7 @@ class Volume:
         counts = tg.Counts(benign, self.keys, self.dns)
         self.presence = counts.presence
         self.invariants, held_out = tg.fit_invariants(
-            counts, self.keys, self.dns, self.paths, self.lags, self.ridge, max(self.lengths)
+            counts, self.keys, self.dns, self.paths, self.lags, self.ridge, max(self.lengths), benign.window_s
         )
         self._make_tests()
         self.offset = np.zeros(len(self.invariants))
