@@ -14,7 +14,8 @@ from mimir.errors import MimirError, Problem, RequirementError, SpecError
 from mimir.files import read_jsonl
 from mimir.pipeline.clusters import create_cluster
 from mimir.pipeline.lifecycle import leave_with_parent
-from mimir.pipeline.recordings import Recorded, orders, record_key, record_one
+from mimir.pipeline.record_key import record_key
+from mimir.pipeline.recordings import Recorded, orders, record_one
 from mimir.spec import Spec
 from mimir.spec.build import from_plain, to_dict
 from mimir.spec.compose import composed
