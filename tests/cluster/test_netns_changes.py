@@ -215,7 +215,8 @@ def test_an_interrupted_recording_leaves_nothing_and_says_how_to_resume(tmp_path
         if "packets" in line:
             break
     os.kill(process.pid, how)
-    said = process.stdout.read()
+    with process:  # closes the pipe
+        said = process.stdout.read()
     code = process.wait(timeout=120)
     for _ in range(200):  # the kernel takes namespaces down after their last process
         if network_namespaces() <= before:
