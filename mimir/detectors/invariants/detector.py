@@ -75,6 +75,7 @@ class Family(Protocol):
 
 #: share of the alert budget that each part of a family gets (of those that are on)
 WEIGHTS = {"I1": 0.15, "I2": 0.1, "I3": 0.4, "I3 DNS": 0.15, "I4": 0.05, "I5": 0.05, "I6": 0.1}
+PARTIAL = ("I4", "I5")  #: families that see one service or pod return too much, not where it comes from and goes
 UNEXPLAINED = 1.0  #: surprise of a family below which it gives no reasons, unless it is the strongest
 
 
@@ -228,7 +229,7 @@ class Invariants(Parametrised):
         return Scores(windows.window_s, windows.window_start, score, windows.edges, edges, reference)
 
     def explain(self, window: Window) -> list[Reason]:
-        """Reasons of the family with the smallest p-value first; families without any are silent."""
+        """Reasons of the family with the smallest p-value first (I4 and I5 after a chain of I3 that convinces); families without any are silent."""
         self.require(bool(self._fitted))
         parts, _ = self._parts(window.series)
         weights = self._combination.weights
@@ -241,6 +242,8 @@ class Invariants(Parametrised):
         spoken = [f for n, f in enumerate(ranked) if strength[f] > -np.inf and (n == 0 or strength[f] > UNEXPLAINED)]
         reasons = [reason for f in spoken for reason in self._fitted[f].reasons(window)]
         chains = [r.path for r in reasons if r.family == "I3" and (r.p_value or 1.0) < CONVINCING_P]
+        if chains:  # the same bytes, but with the whole way and a size that was learned
+            reasons.sort(key=lambda r: r.family in PARTIAL)
         return [r if r.family == "I3" else replace(r, path=joined(r.path, chains)) for r in reasons]
 
     def blind_spots(self, windows: EdgeSeries, threshold: float) -> list[dict[str, Any]]:
