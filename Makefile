@@ -24,7 +24,7 @@ doctor: setup ## say where applications can run on this machine, and how to meet
 	$(BIN)/python -m mimir.cluster doctor
 
 test: $(VENV)/.installed-dev ## run the tests (CI=true adds the heavy ones)
-	$(BIN)/python -m pytest $(MARKS) $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(MARKS) $(ARGS)
 
 lint: $(VENV)/.installed-dev ## check style and formatting
 	$(BIN)/ruff check .
