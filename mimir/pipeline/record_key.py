@@ -9,12 +9,12 @@ from typing import Any
 
 from mimir.cluster.base import RecordingOrder
 from mimir.cluster.synthetic import CHANNEL as SYNTHETIC
-from mimir.pipeline.cache import stage_key
+from mimir.pipeline.cache import PACKAGE, stage_key
 from mimir.spec.load import load_identity
 
 SPEC_FILES = tuple(f"spec/{name}.py" for name in ("app", "change", "cluster", "exfiltration", "load"))
 #: of `spec` only what recordings are made by: a new detector must not make them stale
-RECORD_ROOMS = ("apps", "load", "exfiltration", "cluster", "capture", *SPEC_FILES, "files.py", "jit.py", "units.py")
+RECORD_ROOMS = ("apps", "load", "exfiltration", "capture", *SPEC_FILES, "files.py", "jit.py", "units.py")
 FLOW_FILE_ROOMS = ("flows/foreign", "flows/identity.py", "flows/addresses.py", "flows/listings.py")
 _NOT_SENT = (
     "mix",
@@ -39,8 +39,26 @@ def record_key(plain: Mapping[str, Any], order: RecordingOrder) -> str:
     if order.baseline is not None and not _benign_capture(plain):
         part["baseline"] = asdict(order.baseline)
     files = {k: _file_state(v) for k, v in plain["cluster"].items() if isinstance(v, str) and Path(v).exists()}
-    recorded = plain["cluster"]["name"] == "recorded"  # files of flow records are read by the flows room
-    return stage_key("record", (*RECORD_ROOMS, *FLOW_FILE_ROOMS) if recorded else RECORD_ROOMS, part, files)
+    if plain["cluster"]["name"] == "netns":
+        part["programs"] = _programs(plain)
+    return stage_key("record", _rooms(plain["cluster"]["name"]), part, files)
+
+
+def _rooms(cluster: str) -> tuple[str, ...]:
+    """The code that makes recordings of one kind of cluster; testbeds lean on the simulated one for what happens when."""
+    common = sorted(f"cluster/{source.name}" for source in (PACKAGE / "cluster").glob("*.py"))
+    own = [f"cluster/{kind}" for kind in ("simulated", "netns") if cluster in (kind, "netns")]
+    foreign = FLOW_FILE_ROOMS if cluster == "recorded" else ()  # files of flow records are read by the flows room
+    return (*RECORD_ROOMS, *common, *own, *foreign)
+
+
+def _programs(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Which real programs act in a testbed: it depends on what is installed, and decides the packets."""
+    from mimir.cluster.netns.real.base import real_entry, real_or_framed
+    from mimir.spec.build import from_plain
+
+    spec = from_plain(plain)
+    return {"entry": real_entry(spec), "stores": real_or_framed(spec)}
 
 
 def _benign_capture(plain: Mapping[str, Any]) -> bool:

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mimir.cluster.base import RecordingOrder
 from mimir.cluster.baseline import Baseline
-from mimir.pipeline.record_key import record_key
+from mimir.pipeline.record_key import _rooms, record_key
 
 PLAIN: dict[str, Any] = {
     "app": {"users": {"mix": {"buy": 1.0}, "mixes": {}}},
@@ -31,3 +33,24 @@ def test_a_baseline_is_part_of_the_key_of_the_recording_it_shapes() -> None:
     keys = [record_key(PLAIN, one) for one in (order, small, large)]
     assert len(set(keys)) == 3
     assert record_key(PLAIN, replace(small, folder=Path("elsewhere"))) == keys[1]
+
+
+def test_real_programs_are_part_of_the_key_of_a_testbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = RecordingOrder("fit", 0, 600, (1, 2), False, Path())
+    testbed = {**PLAIN, "cluster": {"name": "netns"}}
+    keys = []
+    for stores in ({}, {"session-db": "redis-server"}):
+        monkeypatch.setattr("mimir.pipeline.record_key._programs", lambda plain, found=stores: found)
+        keys += [record_key(testbed, order), record_key(PLAIN, order)]
+    assert keys[0] != keys[2]
+    assert keys[1] == keys[3]
+
+
+def test_a_recording_depends_on_the_code_of_its_own_cluster_only() -> None:
+    def folders(cluster: str) -> set[str]:
+        return {room for room in _rooms(cluster) if room.startswith("cluster/") and not room.endswith(".py")}
+
+    assert folders("simulated") == {"cluster/simulated"}
+    assert folders("netns") == {"cluster/netns", "cluster/simulated"}
+    assert folders("recorded") == set()
+    assert {"cluster/base.py", "cluster/recorded.py"} <= {*_rooms("recorded")}
