@@ -95,6 +95,7 @@ def test_stopped_run_leaves_a_directory_that_resumes(small_run: Path, tmp_path: 
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell had it ignored
     )
     deadline = time.monotonic() + 600
     while not list((tmp_path / "runs" / ".cache").glob(".record-*.tmp-*/capture/*")):

@@ -138,9 +138,8 @@ def whole(entry: LedgerEntry) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "option",
-    ["direct", "http_post", "https", "cloud_storage", "smtp", "drip", "slow_headers", "response_stuffing", "icmp", "dns_tunnel",
-     "dns_direct", "relay_chain", "pod_chain", "fan_out", "fan_in"],
-)  # fmt: skip
+    ["https", "smtp", "slow_headers", "response_stuffing", "icmp", "dns_tunnel", "fan_out"],
+)  # one of each kind; the others differ in a setting
 def test_every_channel_arrives_whole(tmp_path: Path, option: str) -> None:
     need_namespaces()
     (entry,) = read_ledger(record(tmp_path, 40, f"exfiltration={option}").truth)
@@ -177,7 +176,7 @@ def test_pods_are_killed_and_replaced_and_the_leak_goes_on(tmp_path: Path) -> No
 
 @pytest.mark.netns
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["rolling_update", "scale_out", "scale_in", "node_drain"])
+@pytest.mark.parametrize("kind", ["rolling_update", "scale_out", "scale_in"])
 def test_changes_of_pods_happen_and_are_labelled(tmp_path: Path, kind: str) -> None:
     need_namespaces()
     recording = record(
@@ -209,6 +208,7 @@ def test_an_interrupted_recording_leaves_nothing_and_says_how_to_resume(tmp_path
     process = subprocess.Popen(
         [sys.executable, "run.py", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=child_environment(), start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell had it ignored
     )  # fmt: skip
     assert process.stdout
     for line in process.stdout:

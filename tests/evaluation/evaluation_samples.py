@@ -10,6 +10,7 @@ import pandas as pd
 
 from mimir.evaluation import evaluate
 from mimir.spec.schema import EvaluationSpec
+from tests.support.specs import spec
 
 T0 = 1_700_000_040  # a multiple of 60
 PATH = ["user-db", "user", "front-end", "outside"]
@@ -21,6 +22,8 @@ def make_spec(**changes: Any) -> EvaluationSpec:
         "fit_s": 3600,
         "calibrate_s": 3600,
         "test_s": 10_800,
+        "train_s": 3600,
+        "train": spec().evaluation.train,
         "alerts_per_day": 1.0,
         "confidence": 0.95,
         "bootstrap_resamples": 50,
