@@ -8,6 +8,7 @@ import pytest
 from mimir.detectors.invariants.regression import blocks, dependence, fit
 from mimir.detectors.invariants.regressors import Gram
 from mimir.detectors.invariants.tails import bend, normal_equivalent, stretch, surprise, surprise_of_bytes
+from mimir.detectors.invariants.targets import carried_over
 
 RNG = np.random.default_rng(3)
 
@@ -123,3 +124,11 @@ def test_surprise_of_bytes_is_zero_only_for_nothing() -> None:
     values = surprise_of_bytes(np.array([0.0, 1.0, 1e3, 1e5]))
     assert values[0] == 0
     assert (np.diff(values) > 0).all()
+
+
+def test_calls_that_fall_behind_the_edge_of_a_window_are_expected_there_and_those_of_a_leak_are_not() -> None:
+    expected = np.array([3.0, 3.0, 0.0, 3.0, 3.0])
+    late = carried_over(np.array([3.0, 0.0, 3.0, 3.0, 3.0]), expected)
+    assert late.tolist() == [3.0, 0.0, 3.0, 3.0, 3.0]
+    leaking = np.array([3.0, 3.0, 5.0, 5.0, 5.0])
+    assert carried_over(leaking, expected).tolist() == expected.tolist()

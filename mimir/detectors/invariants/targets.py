@@ -198,13 +198,28 @@ def residuals_of(invariants: Sequence[Invariant], counts: Counts) -> Residuals:
         expected, variance, shared = invariant.fit.predict(x)
         unsure = counts.unsure(invariant.target) ** 2 + beyond_training(invariant, x, total) ** 2
         drift = ((CALLS_DRIFT if invariant.target.counter == CALLS else BYTES_DRIFT) * expected) ** 2
+        observed = counts.of(invariant.target)
         out[:, :, m] = (
-            counts.of(invariant.target),
-            expected,
+            observed,
+            carried_over(observed, expected) if invariant.target.counter == CALLS else expected,
             np.sqrt(variance + drift + unsure),
             np.sqrt(shared + drift + unsure),
         )
     return Residuals(*out)
+
+
+def carried_over(observed: Array, expected: Array) -> Array:
+    """(T,) expected counts, where what a window lacked and the next one has too many of is expected in the next one.
+
+    Calls follow the request that causes them a moment later, which may be on the other side of the edge of a window. What a
+    leak adds was missing nowhere before.
+    """
+    over = observed - expected
+    late = np.minimum(np.maximum(over[1:], 0.0), np.maximum(-over[:-1], 0.0))
+    out = expected.copy()
+    out[1:] += late
+    out[:-1] -= late
+    return out
 
 
 def to_state(invariants: Sequence[Invariant]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from mimir.errors import EXIT_DONE, EXIT_FAILED, EXIT_SPEC, SpecError
 from mimir.files import write_json
 from mimir.pipeline.benchmark.execute import compute_all
 from mimir.pipeline.benchmark.worlds import World, worlds_of
+from mimir.pipeline.run_directory import environment
 from mimir.spec.grid import expand
 from mimir.units import format_duration
 
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seconds": {"whole": round(time.perf_counter() - began, 1)} | seconds,
         "failures": failures,
         "supervised": _shown(worlds),
+        "environment": environment(),  # before the results are written among versioned files
     }
     _publish(tables, facts, options.out)
     return EXIT_FAILED if failures else EXIT_DONE
@@ -71,13 +73,12 @@ def _publish(tables: Sequence[Path], facts: dict[str, Any], out: Path) -> None:
     import pandas as pd
 
     from mimir.files import atomic
-    from mimir.pipeline.run_directory import environment
     from mimir.report.benchmark import write_page
 
     table = pd.concat([pd.read_parquet(path) for path in tables], ignore_index=True)
     with atomic(out / "results.parquet") as temporary:
         table.to_parquet(temporary, index=False)
-    write_json(out / "facts.json", facts | {"environment": environment()})
+    write_json(out / "facts.json", facts)
     page = write_page(out)
     took = facts["seconds"]
     _say(f"{len(table):,} rows in {format_duration(took['whole'])} "
