@@ -176,7 +176,7 @@ def test_pods_are_killed_and_replaced_and_the_leak_goes_on(tmp_path: Path) -> No
 
 @pytest.mark.netns
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["rolling_update", "scale_out"])
+@pytest.mark.parametrize("kind", ["rolling_update"])
 def test_changes_of_pods_happen_and_are_labelled(tmp_path: Path, kind: str) -> None:
     need_namespaces()
     recording = record(
