@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mimir.detectors.registry import names
 from mimir.pipeline.benchmark.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,33 @@ def test_results_are_the_same_bytes_with_any_number_of_workers(
     capsys.readouterr()
     main([*SMALL, "--runs", str(tmp_path / "one"), "--out", str(tmp_path / "again")])
     assert one.read_bytes() == (tmp_path / "again" / "results.parquet").read_bytes()
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_compares_all_detectors(tmp_path: Path) -> None:
+    """What `make benchmark-quick` runs, as it runs it."""
+    recipe = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "benchmark benchmark_quick" in line)
+    words = recipe.split("mimir.pipeline.benchmark ")[1].replace("$(ARGS)", "").split()
+    assert main([*words, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    table = pd.read_parquet(tmp_path / "out" / "results.parquet")
+    assert set(table["detector"]) == {*names()} - {"pyod", "http_fingerprint"}
+    found = table[(table["measure"] == "detected") & (table["budget"] == 1) & (table["window_s"] == 60)]
+    found = found[found["rate_bytes_per_min"] == 1e6].groupby(["detector", "path_class"])["value"].mean()
+    assert found["invariants", "new_edge"] == 1
+    assert found["allowlist", "new_edge"] == 1
+    assert found["allowlist", "allowed_chain"] == 0  # blind to it by construction
+    assert found["random", "allowed_chain"] < 1
+    page = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf-8")
+    for part in (
+        "## Goals of invariants",
+        "## Supervised",
+        "orders-db → orders → front-end → outside",
+        "## Where invariants loses",
+    ):
+        assert part in page
+    above, below = page.split("\n## Supervised\n")
+    assert "| mimir_lasso |" not in above
+    assert "| mimir_lasso |" in below
 
 
 def test_supervised_detectors_are_not_tested_on_what_they_were_shown(capsys: pytest.CaptureFixture[str]) -> None:
