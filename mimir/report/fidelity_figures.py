@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,30 +12,15 @@ import pandas as pd
 from mimir.report.fidelity_compare import EDGE, MODEL, OFF, REAL, RESIDUAL, TOLERANCE
 from mimir.report.fidelity_detectors import incidents
 from mimir.report.fidelity_tables import SHORT, edge_name
-from mimir.report.figures import STYLE
+from mimir.report.png import png_figure
 from mimir.report.theme import LIGHT
 from mimir.units import format_bytes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
-DPI = 144
 PANELS = ("request_bytes", "response_bytes", "packets", "exchanges")
 BUSIEST = 6
-
-
-@contextmanager
-def _figure(path: Path, shape: tuple[int, int], size: tuple[float, float], **share: Any) -> Iterator[list[Axes]]:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained", dpi=DPI)
-        FigureCanvasAgg(figure)
-        yield list(figure.subplots(*shape, squeeze=False, **share).ravel())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Software": None})
 
 
 def ratios(path: Path, compared: pd.DataFrame, app: str) -> None:
@@ -44,7 +28,7 @@ def ratios(path: Path, compared: pd.DataFrame, app: str) -> None:
     part = compared[(compared["app"] == app) & compared["measure"].isin(PANELS) & np.isfinite(compared["ratio"]) & (compared["ratio"] > 0)]  # fmt: skip
     edges = part.drop_duplicates(EDGE).sort_values(EDGE, ascending=False)
     place = {tuple(row[c] for c in EDGE): n for n, (_, row) in enumerate(edges.iterrows())}
-    with _figure(path, (1, len(PANELS)), (13, 1.6 + 0.23 * len(place)), sharey=True) as axes:
+    with png_figure(path, (1, len(PANELS)), (13, 1.6 + 0.23 * len(place)), sharey=True) as axes:
         for axis, name in zip(axes, PANELS, strict=True):
             axis.axvspan(1 - TOLERANCE, 1 + TOLERANCE, color=LIGHT["goodsoft"], lw=0)
             axis.axvline(1, color=LIGHT["muted"], lw=1)
@@ -70,7 +54,7 @@ def sizes(path: Path, table: pd.DataFrame, app: str) -> None:
     part = table[table["app"] == app]
     asked = part[~part["client"].str.startswith("node:") & (part["proto"] == "tcp")]  # probes are all alike
     totals = asked.groupby(EDGE)["count"].sum().sort_values(ascending=False).index[:BUSIEST]
-    with _figure(path, (2, 3), (12, 6.4), sharey=True) as axes:
+    with png_figure(path, (2, 3), (12, 6.4), sharey=True) as axes:
         for axis, edge in zip(axes, totals, strict=False):
             mine = part[(part[EDGE] == list(edge)).all(axis=1)]
             for cluster, colour, dashes in ((REAL, LIGHT["accent"], "-"), (MODEL, LIGHT["leak"], (0, (4, 2)))):
@@ -91,7 +75,7 @@ def scatter(path: Path, compared: pd.DataFrame) -> None:
     """Variation over windows and what I3 leaves unexplained: simulated against real, one point an edge."""
     apps = list(dict.fromkeys(compared["app"]))
     colours = dict(zip(apps, (LIGHT["accent"], LIGHT["leak"], LIGHT["third"], LIGHT["second"]), strict=False))
-    with _figure(path, (1, 2), (10, 4.8)) as axes:
+    with png_figure(path, (1, 2), (10, 4.8)) as axes:
         for axis, name in zip(axes, ("variation", RESIDUAL), strict=True):
             part = compared[(compared["measure"] == name) & (compared["real"] > 0) & (compared["simulated"] > 0)]
             ends = np.array(
@@ -116,7 +100,7 @@ def detections(path: Path, verdicts: pd.DataFrame, window_s: int, detectors: Seq
     delays = part.loc[part["measure"] == "delay_s", "value"]
     top = max(600.0, float(delays.max()) * 1.3 if len(delays) else 600.0)
     marks, colours = "osD^vP", ("leak", "accent", "third", "second", "warn", "muted")
-    with _figure(path, (1, len(apps)), (1.5 + 3.6 * len(apps), 4.2), sharey=True) as axes:
+    with png_figure(path, (1, len(apps)), (1.5 + 3.6 * len(apps), 4.2), sharey=True) as axes:
         for axis, app in zip(axes, apps, strict=True):
             for number, detector in enumerate(detectors):
                 of = incidents(part[(part["app"] == app) & (part["detector"] == detector)])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,32 +10,16 @@ import numpy as np
 import pandas as pd
 
 from mimir.report.benchmark.ranks import Ranks
-from mimir.report.figures import STYLE
+from mimir.report.png import png_figure
 from mimir.report.theme import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DPI = 144
 CHAMPION = "invariants"  #: the flagship
 COLOURS = ("#1f5fc4", "#00766c", "#7a4bb5", "#8f5600", "#55606e", "#17703f", "#b5487a", "#4f8fb5", "#7f7f00")
 MARKERS = "osD^vP*X<>"
 LINES = ("-", (0, (5, 2)), (0, (2, 2)))
-
-
-@contextmanager
-def _figure(path: Path, panels: int, size: tuple[float, float]) -> Iterator[list[Axes]]:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained", dpi=DPI)
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
-        yield list(axes)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Software": None})
 
 
 def curves(
@@ -50,7 +33,7 @@ def curves(
 ) -> None:
     """One panel a value of `panel`, one line a detector, shaded intervals. `table` has detector, x, mean, low, high."""
     names = sorted(table[panel].unique())
-    with _figure(path, len(names), (1.2 + 3.5 * len(names), 4.1)) as axes:
+    with png_figure(path, (1, len(names)), (1.2 + 3.5 * len(names), 4.1), sharey=True) as axes:
         for axis, name in zip(axes, names, strict=True):
             for number, detector in enumerate(order):
                 part = table[(table[panel] == name) & (table["detector"] == detector)].sort_values(x)
@@ -93,7 +76,7 @@ def _legend(axes: Sequence[Axes]) -> None:
 
 def calibration(path: Path, table: pd.DataFrame, order: Sequence[str]) -> None:
     """Alerts a day on benign traffic against the budget asked for; the diagonal is right, the band within a factor 2."""
-    with _figure(path, 1, (6.4, 5.2)) as (axis,):
+    with png_figure(path, (1, 1), (6.4, 5.2)) as (axis,):
         asked = np.array(sorted(table["budget"].unique()))
         axis.plot(asked, asked, color=LIGHT["muted"], lw=1)
         axis.fill_between(asked, asked / 2, asked * 2, color=LIGHT["line"], alpha=0.45, lw=0)
@@ -114,7 +97,7 @@ def critical_difference(path: Path, ranks: Ranks) -> None:
     mean, count = ranks.mean, len(ranks.mean)
     groups = _alike(mean.to_numpy(), ranks.critical)
     height = 1.3 + 0.17 * count + 0.12 * len(groups)
-    with _figure(path, 1, (8.6, height)) as (axis,):
+    with png_figure(path, (1, 1), (8.6, height)) as (axis,):
         axis.set_xlim(0.5, count + 0.5)
         half = (count + 1) // 2
         depth = 1.2 + 0.35 * len(groups)

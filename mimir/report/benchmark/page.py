@@ -90,7 +90,7 @@ def _recalls(table: pd.DataFrame, folder: Path, window_s: int, order: list[str])
             columns=["app", "detector", "rate", "mean", "low", "high"],
         )
         name = f"recall_{kind}.png"
-        labels = ("leak rate, B/min", f"incidents found ({window_s} s, 1 alert a day)")
+        labels = ("leak rate, B/min", f"share found ({window_s} s windows)")
         figures.curves(folder / name, lines, "app", "rate", labels, order, logarithmic=True)
         yield f"{text}\n\n![Incidents found by rate, {tables.class_name(kind)}]({name})"
         scores = over_seeds(chosen(part, "f1", window_s, 1.0), ["app", "detector", "rate_bytes_per_min"]).reset_index()

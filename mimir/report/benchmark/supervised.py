@@ -46,7 +46,7 @@ def supervised(table: pd.DataFrame, folder: Path, shown: Mapping[str, Sequence[M
             ],
             columns=["app", "detector", "rate", "mean", "low", "high"],
         )
-        labels = ("leak rate, B/min", f"incidents found ({window_s} s, 1 alert a day)")
+        labels = ("leak rate, B/min", f"share found ({window_s} s windows)")
         figures.curves(
             folder / "recall_supervised.png",
             lines,
