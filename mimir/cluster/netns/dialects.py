@@ -69,19 +69,19 @@ class Dialect:
         """What the client says first on a connection."""
 
     async def push(self, ends: Ends, data: bytes, number: int) -> None:
-        """The client hands message `number` over."""
-        raise NotImplementedError
+        """The client hands message `number` over. TypeError from a channel that is only pulled."""
+        raise TypeError(f"{type(self).__name__} cannot be pushed")
 
     async def pull(self, ends: Ends, number: int) -> bytes:
-        """The client gets the next message. NothingHereError from a pod without any."""
-        raise NotImplementedError
+        """The client gets the next message. NothingHereError from a pod without any; TypeError from a channel that is only pushed."""
+        raise TypeError(f"{type(self).__name__} cannot be pulled")
 
     async def bye(self, ends: Ends) -> None:
         """What the client says last."""
 
     async def serve(self, ends: Ends, server: Server) -> None:
-        """The server's end of a connection, until it breaks."""
-        raise NotImplementedError
+        """The server's end of a connection, until it breaks. TypeError from a channel without connections."""
+        raise TypeError(f"{type(self).__name__} has no connections to serve")
 
 
 class Http(Dialect):

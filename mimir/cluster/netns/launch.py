@@ -16,10 +16,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mimir.cluster.netns.kernel import CLONE_NEWNET, Namespace, die_with_parent, enter, unshare
+from mimir.cluster.netns.kernel import (
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    MS_BIND,
+    MS_PRIVATE,
+    MS_REC,
+    Namespace,
+    die_with_parent,
+    enter,
+    mount,
+    unshare,
+)
 
-_CLONE_NEWNS, _CLONE_NEWPID = 0x00020000, 0x20000000
-_MS_REC, _MS_PRIVATE, _MS_BIND, _MNT_DETACH = 0x4000, 0x40000, 0x1000, 2
+_MNT_DETACH = 2
 _RESOLV, _SCRATCH = "/etc/resolv.conf", "/tmp"  # noqa: S108 — a file system in memory lies over it for a moment
 _NOT_STARTED = 127
 
@@ -49,8 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     parent, fd, resolv, _, *command = arguments
     die_with_parent(int(parent))
     enter(int(fd), CLONE_NEWNET)
-    unshare(_CLONE_NEWNS | _CLONE_NEWPID)
-    _mount("none", "/", _MS_REC | _MS_PRIVATE)
+    unshare(CLONE_NEWNS | CLONE_NEWPID)
+    mount("none", "/", "", MS_REC | MS_PRIVATE)
     _resolve_by(resolv)
     outer = os.getpid()
     init = os.fork()
@@ -87,18 +98,11 @@ def _resolve_by(resolv: str) -> None:
     """Put a file in memory over /etc/resolv.conf, for this mount namespace only; nothing is left on a disk."""
     if not Path(_RESOLV).exists():
         return
-    _mount("tmpfs", _SCRATCH, 0, b"tmpfs")
+    mount("tmpfs", _SCRATCH, "tmpfs", 0)
     file = Path(_SCRATCH) / "resolv.conf"
     file.write_text(resolv, encoding="ascii")
-    _mount(str(file), _RESOLV, _MS_BIND)
+    mount(str(file), _RESOLV, "", MS_BIND)
     ctypes.CDLL(None).umount2(_SCRATCH.encode(), _MNT_DETACH)
-
-
-def _mount(source: str, target: str, flags: int, kind: bytes | None = None) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(source.encode(), target.encode(), kind, flags, None) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"mount {target}: {os.strerror(number)}")
 
 
 def _code(status: int) -> int:

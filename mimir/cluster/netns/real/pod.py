@@ -9,7 +9,6 @@ Programs run as one ordinary user: a user namespace below the testbed's maps the
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -18,20 +17,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mimir.cluster.netns.kernel import die_with_parent, unshare
+from mimir.cluster.netns.kernel import (
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    die_with_parent,
+    mount,
+    unshare,
+)
 
-_NEWNS, _NEWPID, _NEWUSER = 0x00020000, 0x20000000, 0x10000000
-_NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _PRIVATE = 0x2, 0x4, 0x8, 0x1000, 0x4000, 1 << 18
 _PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _RESOLV = Path("/etc/resolv.conf")
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    """mount(2). OSError when the kernel refuses."""
-    if _libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"mount {kind or source} on {target}: {os.strerror(number)}")
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +41,7 @@ def main(arguments: list[str]) -> int:
     die_with_parent(int(arguments[0]))
     job = json.loads(sys.stdin.read())
     _PORTS.write_text("0", encoding="ascii")  # of this network namespace: the programs are no root
-    unshare(_NEWNS | _NEWPID)
+    unshare(CLONE_NEWNS | CLONE_NEWPID)
     watched, kept = os.pipe()  # closed at the other end when the launcher is gone
     child = os.fork()
     if child == 0:
@@ -78,10 +80,10 @@ def _init(job: dict[str, Any], watched: int) -> int:
 
 def _private_files(job: dict[str, Any]) -> None:
     """This pod's own view of the file system: folders of its own in memory, resolver, processes."""
-    mount("none", "/", "", _REC | _PRIVATE)
+    mount("none", "/", "", MS_REC | MS_PRIVATE)
     resolv = _RESOLV.resolve()
     for folder in job["hide"]:
-        mount("tmpfs", folder, "tmpfs", _NOSUID | _NODEV, f"mode=755,size={job['tmpfs_mb']}m")
+        mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={job['tmpfs_mb']}m")
     os.chmod("/tmp", 0o1777)  # noqa: S103, S108
     for folder in job["folders"]:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -95,14 +97,14 @@ def _private_files(job: dict[str, Any]) -> None:
         resolv.touch()
     own = Path("/run/resolv.conf")
     own.write_text(job["resolv"], encoding="ascii")
-    mount(str(own), str(resolv), "", _BIND)
-    mount("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC)
+    mount(str(own), str(resolv), "", MS_BIND)
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def _become(uid: int, gid: int) -> None:
     """Be an ordinary user in a user namespace of its own; the capabilities go with the next execve."""
     before_uid, before_gid = os.getuid(), os.getgid()
-    unshare(_NEWUSER)
+    unshare(CLONE_NEWUSER)
     Path("/proc/self/uid_map").write_text(f"{uid} {before_uid} 1", encoding="ascii")
     Path("/proc/self/gid_map").write_text(f"{gid} {before_gid} 1", encoding="ascii")
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mimir.cluster.netns.kernel import Namespace
+from mimir.cluster.netns.launch import resolv_conf
 from mimir.cluster.netns.layout import CLUSTER_ZONE, Layout
 from mimir.cluster.netns.requirements import child_environment
 from mimir.errors import MimirError
@@ -45,8 +46,8 @@ class Job:
 def resolver(layout: Layout) -> str:
     """The resolv.conf of a pod of the application."""
     dns = layout.cluster.dns
-    search = " ".join([f"{layout.app.namespace}.svc.{CLUSTER_ZONE}", *dns.search])
-    return f"nameserver {layout.cluster.addresses.dns_service}\nsearch {search}\noptions ndots:{dns.ndots}\n"
+    search = [f"{layout.app.namespace}.svc.{CLUSTER_ZONE}", *dns.search]
+    return resolv_conf(layout.cluster.addresses.dns_service, search, dns.ndots)
 
 
 def user(name: str) -> tuple[int, int]:

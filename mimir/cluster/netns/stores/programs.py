@@ -85,8 +85,8 @@ class Stores:
         writer.close()
 
     def browser(self, host: Host, slot: int) -> Any:
-        """Users ask no stores."""
-        raise NotImplementedError
+        """No store is an entry of an application (`real_entry`)."""
+        raise TypeError("users ask no stores")
 
     async def _answers(self, name: str, begun_s: float) -> float:
         """Wait for a store, on its pod's loopback, and prepare it; seconds since `begun_s`."""
