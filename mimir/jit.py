@@ -12,8 +12,14 @@ import numba
 from llvmlite import ir
 from llvmlite.binding import add_symbol
 from numba.core import cgutils, types
-from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]
 from numba.extending import intrinsic
+
+try:  # not part of numba's interface: without it, kernels start as numba starts them
+    from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]
+
+    HELPERS: dict[str, int] | None = _nrt_python.c_helpers
+except (ImportError, AttributeError):
+    HELPERS = None
 
 #: no reference counts (`_nrt`): see numba, "extending", register_jitable
 ALLOCATING: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -68,18 +74,19 @@ def _compiled(function: F, options: dict[str, Any]) -> F:
     file: Any = getattr(kept, "_cache_file", None)
     if hasattr(file, "_source_stamp"):
         file._source_stamp = (file._source_stamp, _sources_digest(Path(function.__code__.co_filename).parent))
-    if not options.get("_nrt", True) and hasattr(kept, "_load_overload"):
-        compiled._cache.load_overload = partial(_load, kept)
+    private = all(hasattr(kept, name) for name in ("_load_overload", "_guard_against_spurious_io_errors"))
+    if not options.get("_nrt", True) and private and HELPERS is not None:
+        compiled._cache.load_overload = partial(_load, kept, HELPERS)
     return cast(F, compiled)
 
 
-def _load(cache: Any, signature: Any, context: Any) -> Any:
+def _load(cache: Any, helpers: dict[str, int], signature: Any, context: Any) -> Any:
     """Machine code from the disk, or None, without what only compiling needs.
 
     numba first loads everything that it can compile, and with that SciPy's linear algebra: half a second of a fresh process.
     Code that is there needs the addresses of a few functions; what is not gets compiled, and the compiler loads its own.
     """
-    for name, address in _nrt_python.c_helpers.items():
+    for name, address in helpers.items():
         add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
     with cache._guard_against_spurious_io_errors():
         return cache._load_overload(signature, context)

@@ -17,6 +17,9 @@ from mimir.capture.sources import Source
 from mimir.errors import CaptureError
 from mimir.jit import Records
 
+#: read at a time: what the second-level cache of a core holds with room to spare
+BLOCK_BYTES = 1 << 18
+BATCH_ROWS = 1 << 15
 DNS_ROOM_BYTES = 1 << 20
 
 

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from mimir.capture import decode
 from mimir.capture.counts import CaptureCounts
 from mimir.capture.fields import Bytes, be16, byte
-from mimir.capture.file_reader import FileReader
+from mimir.capture.file_reader import BLOCK_BYTES, FileReader
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, link_layer
 from mimir.capture.network import LATER_FRAGMENT, WHOLE, Packet, decode_ip
 from mimir.capture.overlay import decapsulate, is_overlay
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
 from mimir.capture.pcapng import next_block
-from mimir.capture.reader import BLOCK_BYTES
 from mimir.jit import Int, inlined, kernel
 
 NOTHING, DNS, TLS, HTTP = 0, 1, 2, 3

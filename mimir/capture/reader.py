@@ -8,7 +8,7 @@ from pathlib import Path
 from mimir.capture import decode
 from mimir.capture.batch import PacketBatch
 from mimir.capture.counts import CaptureCounts
-from mimir.capture.file_reader import FileReader
+from mimir.capture.file_reader import BATCH_ROWS, BLOCK_BYTES, FileReader
 from mimir.capture.growth import Growth
 from mimir.capture.nodes import NodeCaptures, merged_rows, node_folders
 from mimir.capture.reorder import in_time_order, pieces
@@ -17,10 +17,6 @@ from mimir.capture.spool import Spool
 from mimir.capture.tunnels import new_tunnels
 from mimir.errors import CaptureError
 from mimir.jit import Records
-
-#: read at a time: what the second-level cache of a core holds with room to spare
-BLOCK_BYTES = 1 << 18
-BATCH_ROWS = 1 << 15
 
 
 class Capture:

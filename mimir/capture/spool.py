@@ -15,12 +15,11 @@ import numpy as np
 
 from mimir.capture.batch import PacketBatch
 from mimir.capture.counts import CaptureCounts
-from mimir.capture.file_reader import FileReader
+from mimir.capture.file_reader import BATCH_ROWS, BLOCK_BYTES, FileReader
 from mimir.capture.sources import is_compressed
 from mimir.engine import Engine
 
 COLUMNS = tuple(field.name for field in fields(PacketBatch))
-BLOCK_BYTES, BATCH_ROWS = 1 << 20, 1 << 15
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def build_edges(
         raise MimirError(f"window lengths must be whole seconds >= 1 (got {list(windows_s)})")
     identity = entities if isinstance(entities, Identity) else _load(entities)
     if workers > 1:  # 0.1 s that nobody has to wait for
-        threading.Thread(target=import_module, args=("pyarrow.parquet",), name="import", daemon=True).start()
+        threading.Thread(target=import_module, args=("pyarrow.parquet",), name="import").start()
     tracker = ConnectionTracker(identity, math.gcd(*windows_s), timeout_s)
     with _opened(captures, reorder_ns, engine, out) as capture:
         made = _columns(capture)

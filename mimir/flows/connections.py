@@ -13,7 +13,7 @@ from mimir.flows.hashing import learn, rebuild_addresses
 from mimir.flows.identity import Identity, Name
 from mimir.units import NS_PER_S
 
-#: memory is bounded: at most this many connections are remembered (about 250 bytes each)
+#: memory is bounded: at most this many connections are remembered (about 220 bytes each)
 MAX_CONNECTIONS = 1 << 20
 ROLE_BITS = {"service": table.SERVICE, "node": table.NODE, "node_port": table.NODE_PORT, "listener": table.LISTENER}
 
@@ -43,12 +43,15 @@ class ConnectionTracker:
         self._names: list[Name] = []
         self._numbers: dict[Name, int] = {}
         self._owners: list[list[tuple[int, int]]] = []
+        self._finished = False
         for (address, port), roles in sorted(identity.endpoints.items()):
             bits = sum(ROLE_BITS[role] for role in roles)
             learn(self._table, np.uint64(address[0]), np.uint64(address[1]), port, bits)
 
     def add(self, batch: PacketBatch | packets.Packets) -> None:
-        """Account for all packets of a batch, or of the columns that were made of one."""
+        """Account for all packets of a batch, or of the columns that were made of one. RuntimeError after `finish`."""
+        if self._finished:
+            raise RuntimeError("the connections were given up: a tracker that is finished takes no more packets")
         columns, at = packets.columns(batch) if isinstance(batch, PacketBatch) else batch, 0
         while True:
             why, at = follow.follow(self._table, columns, at, self.base_s * NS_PER_S, self._timeout_ns)
@@ -113,6 +116,7 @@ class ConnectionTracker:
     def finish(self) -> BaseEdges:
         """Settle what is pending, give the edges, forget the connections."""
         self._settle(everything=True)
+        self._finished = True
         self._table = table.emptied(self._table)
         return BaseEdges(self.base_s, self._names, settle.cells_of(self._edges))
 
