@@ -82,10 +82,9 @@ def _export(chosen: argparse.Namespace) -> str:
 
 def _table(detector: Any, window_s: int, out: Path | None) -> str:
     """The table that a person edits and feeds back; JSON where the file to write is called so."""
-    from mimir.detectors.invariants import Invariants
     from mimir.detectors.pinned import edge_rows
 
-    rows = detector.table(window_s) if isinstance(detector, Invariants) else edge_rows(_allowed(detector))
+    rows = detector.table(window_s) if hasattr(detector, "table") else edge_rows(_allowed(detector))
     if out and out.suffix == ".json":
         return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
     return _csv(rows)

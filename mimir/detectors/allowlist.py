@@ -43,8 +43,8 @@ class Allowlist(Parametrised):
         if self.pinned:
             read_pinned(Path(self.pinned))
 
-    def table(self) -> list[dict[str, Any]]:
-        """One row an allowed edge, for a person to edit and feed back as `pinned`."""
+    def table(self, window_s: int | None = None) -> list[dict[str, Any]]:
+        """One row an allowed edge, whatever the window length, for a person to edit and feed back as `pinned`."""
         return edge_rows(self.allowed)
 
     def fit(self, benign: EdgeSeries) -> Self:

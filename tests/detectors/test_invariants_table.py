@@ -17,7 +17,7 @@ from mimir.detectors.invariants.table import COLUMNS
 from mimir.detectors.registry import load_detector, save_state
 from mimir.errors import SpecError
 from tests.support.few_edges import few
-from tests.support.toyshop import Toy, shop
+from tests.support.toyshop import Toy, benign, key, shop, to_series
 
 HEAD = ",".join(COLUMNS)
 FIT = shop(Toy(60))
@@ -121,6 +121,39 @@ def test_what_training_cannot_confirm_is_said_after_it(tmp_path: Path, line: str
 
 def test_no_file_and_no_table(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text('{"a": 1')
-    for name, words in (("absent.csv", "names no file"), ("t.json", "is no table")):
+    (tmp_path / "five.json").write_text("5")
+    (tmp_path / "list.json").write_text("[1]")
+    for name, words in (
+        ("absent.csv", "names no file"),
+        ("t.json", "is no table"),
+        ("five.json", "no list of rows"),
+        ("list.json", "line 1.*no row"),
+    ):
         with pytest.raises(SpecError, match=words):
             read_rows(tmp_path / name)
+
+
+def test_names_are_explained_by_connections_however_many_entries_there_are(tmp_path: Path) -> None:
+    toy = Toy(60)
+    rows = benign(toy)
+    rows[key("outside:users", "catalogue")] = {
+        name: values.copy() for name, values in rows[key("outside:users", "front-end")].items()
+    }
+    training = to_series(rows, toy, FIT.workloads, None)
+    path = table_of(Invariants(families=["I6"]).fit(training), tmp_path)
+    found = [row for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))) if row["kind"] == "DNS names"]
+    assert {row["cause"]: row["unit"] for row in found} == {
+        "constant": "bytes a window", "connections the pod opened": "bytes a connection", "noise": "σ in bytes",
+    }  # fmt: skip
+    Invariants(families=["I6"], pinned=str(path)).fit(training)
+
+
+def test_what_is_said_of_one_window_length_counts_whatever_stands_first(tmp_path: Path) -> None:
+    found = []
+    for name, lines in (("a", ["60,77", ",5"]), ("b", [",5", "60,77"])):
+        (tmp_path / f"{name}.csv").write_text(
+            "\n".join(["family,kind,window_s,value", *(f"I6,longest name,{line}" for line in lines)])
+        )
+        made = Invariants(families=["I6"], pinned=str(tmp_path / f"{name}.csv")).fit(FIT)
+        found.append(made.state()["families"]["I6"]["longest"])
+    assert found == [77.0, 77.0]

@@ -129,6 +129,6 @@ def test_surprise_of_bytes_is_zero_only_for_nothing() -> None:
 def test_calls_that_fall_behind_the_edge_of_a_window_are_expected_there_and_those_of_a_leak_are_not() -> None:
     expected = np.array([3.0, 3.0, 0.0, 3.0, 3.0])
     late = carried_over(np.array([3.0, 0.0, 3.0, 3.0, 3.0]), expected)
-    assert late.tolist() == [3.0, 0.0, 3.0, 3.0, 3.0]
+    assert late.tolist() == [3.0, 3.0, 3.0, 3.0, 3.0]
     leaking = np.array([3.0, 3.0, 5.0, 5.0, 5.0])
     assert carried_over(leaking, expected).tolist() == expected.tolist()

@@ -59,12 +59,17 @@ def read_rows(path: Path) -> list[Row]:
 def _lines(path: Path) -> list[tuple[int, Mapping[str, Any]]]:
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix == ".json":
-        return list(enumerate(json.loads(text), 1))
+        rows = json.loads(text)
+        if not isinstance(rows, list):
+            raise csv.Error("it holds no list of rows")
+        return list(enumerate(rows, 1))
     reader = csv.DictReader(text.splitlines())
     return [(reader.line_num, row) for row in reader]
 
 
 def _row(where: str, cells: Mapping[str, Any]) -> Row:
+    if not isinstance(cells, Mapping):
+        raise _error(where, "is no row of named cells", ", ".join(COLUMNS))
     unknown = [str(name) for name in cells if name not in COLUMNS]
     if unknown:
         raise _error(where, f"has a cell too many or an unknown column ({', '.join(unknown)})", ", ".join(COLUMNS))
@@ -120,6 +125,7 @@ def pin(states: Mapping[str, Mapping[str, Any]], table: Iterable[Row], window_s:
     """
     out = {name: deepcopy(dict(state)) for name, state in states.items()}
     chosen = [row for row in table if row.window_s in (None, window_s) and row.place.family in out]
+    chosen.sort(key=lambda row: row.window_s is not None)  # what is said of this window length counts
     _pin_sets(out, [row for row in chosen if row.allow is not None])
     forbidden = {(row.place.family, row.place.edge) for row in chosen if row.allow is False}
     places, problems = {found.place: found for found in values(out)}, []

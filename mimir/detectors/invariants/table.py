@@ -12,12 +12,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from mimir.detectors.columns import keys_from_json
+from mimir.detectors.invariants.outside_counts import NAMES
 from mimir.flows.edges import EdgeKey
 
 COLUMNS = (
     "window_s", "family", "kind", "client", "server", "server_port", "proto", "cause", "allow", "value", "unit",
 )  # fmt: skip
 EDGE, OUTSIDE, CONSTANT, NOISE = "edge", "name outside", "constant", "noise"
+OPENED = "connections the pod opened"  #: what explains DNS names
 PAST, SPREAD, LONGEST, NAME = "past the service address", "spread of replicas", "longest connection", "longest name"
 #: families with sets of edges → the kind of their rows: these can be added and forbidden
 SETS = {"I1": EDGE, "I6": OUTSIDE}
@@ -130,15 +132,18 @@ def _outside(state: dict[str, Any]) -> Iterator[Value]:
     causes = [_cause(key, 0) for key in keys_from_json(state["entries"])]
     columns = keys_from_json(state["columns"])
     for kind, key, fit in zip(state["kinds"], columns, state["model"]["fits"], strict=True):
-        yield from _linear("I6", str(kind), key, fit, causes, "bytes")
+        yield from _linear("I6", str(kind), key, fit, [OPENED] if kind == NAMES else causes, "bytes")
 
 
 def _linear(
     family: str, kind: str, edge: EdgeKey, fit: dict[str, Any], causes: list[str], unit: str
 ) -> Iterator[Value]:
     """What one cause adds to the expected value, what is there without any, and σ of a quiet window."""
-    for n, cause in enumerate(_distinct([CONSTANT, *causes])):
-        per = "bytes a byte" if cause.startswith("bytes: ") else f"{unit} a request" if n else f"{unit} a window"
+    for n, (cause, _) in enumerate(zip(_distinct([CONSTANT, *causes]), fit["beta"], strict=True)):
+        of = (
+            "byte" if cause.startswith("bytes: ") else "connection" if cause == OPENED else "request" if n else "window"
+        )
+        per = f"{unit} a {of}"
         put = partial(_put, fit["beta"], n)
         yield Value(Place(family, kind, edge, cause), float(fit["beta"][n]), per, float("-inf"), put)
     place = Place(family, kind, edge, NOISE)

@@ -209,17 +209,14 @@ def residuals_of(invariants: Sequence[Invariant], counts: Counts) -> Residuals:
 
 
 def carried_over(observed: Array, expected: Array) -> Array:
-    """(T,) expected counts, where what a window lacked and the next one has too many of is expected in the next one.
+    """(T,) expected counts, where as many more are expected as the window before lacked, if they are there.
 
-    Calls follow the request that causes them a moment later, which may be on the other side of the edge of a window. What a
-    leak adds was missing nowhere before.
+    Calls follow the request that causes them a moment later, which may be on the other side of the edge of a window. What was
+    lacking stays lacking before, so that no window is judged by a later one.
     """
     over = observed - expected
     late = np.minimum(np.maximum(over[1:], 0.0), np.maximum(-over[:-1], 0.0))
-    out = expected.copy()
-    out[1:] += late
-    out[:-1] -= late
-    return out
+    return expected + np.concatenate(([0.0], late))
 
 
 def to_state(invariants: Sequence[Invariant]) -> list[dict[str, Any]]:
