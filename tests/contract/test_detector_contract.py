@@ -24,7 +24,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf" / "detector"
 CHECKS = (
     contract.check_shape, contract.check_unfitted, contract.check_deterministic, contract.check_learns, contract.check_varies,
     contract.check_leak_shows, contract.check_rises, contract.check_never_falls, contract.check_thin_windows, contract.check_thin_training, contract.check_parameters, contract.check_reasons,
-    contract.check_new_pods,
+    contract.check_new_pods, contract.check_sees_no_future,
 )  # fmt: skip
 
 

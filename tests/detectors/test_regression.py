@@ -132,3 +132,9 @@ def test_calls_that_fall_behind_the_edge_of_a_window_are_expected_there_and_thos
     assert late.tolist() == [3.0, 3.0, 3.0, 3.0, 3.0]
     leaking = np.array([3.0, 3.0, 5.0, 5.0, 5.0])
     assert carried_over(leaking, expected).tolist() == expected.tolist()
+    for known in range(1, 6):  # a later window changes nothing before it
+        observed = np.array([3.0, 0.0, 3.0, 1.0, 6.0])
+        assert (
+            carried_over(observed[:known], expected[:known]).tolist()
+            == carried_over(observed, expected)[:known].tolist()
+        )

@@ -71,6 +71,14 @@ def check_shape(make: Make) -> None:
     assert np.isfinite(scores.contributions).all()
 
 
+def check_sees_no_future(make: Make) -> None:
+    """Windows have the same scores whether or not later ones are there."""
+    windows, seen = series(TEST, 1e6), LEAK.start + len(LEAK) // 2
+    detector = taught(make, select(series(FIT), series(FIT).edges))
+    later, now = (detector.score(select(windows, windows.edges, count)).score[:seen] for count in (None, seen))
+    assert now == pytest.approx(later, rel=1e-6, abs=1e-9)
+
+
 def check_unfitted(make: Make) -> None:
     """Use before fit raises NotFittedError, whatever is asked."""
     windows = series(TEST)
