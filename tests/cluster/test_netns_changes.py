@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -14,22 +13,15 @@ from typing import Any
 
 import pytest
 
-from mimir.cluster.base import Recording, RecordingOrder
 from mimir.cluster.netns.check import CHANNELS
-from mimir.cluster.netns.cluster import NetnsCluster
 from mimir.cluster.netns.dialects import Dialect, Headers, Http, Pages, Server
 from mimir.cluster.netns.dialects_raw import Frames, Mail, Raw
 from mimir.cluster.netns.requirements import child_environment, tool
 from mimir.cluster.netns.tls import Secure, make_certificate
 from mimir.exfiltration.ledger import LedgerEntry, read_ledger
-from mimir.spec.build import from_plain
 from mimir.spec.exfiltration import SmtpSpec, StuffingSpec, TlsSpec
-from tests.support.netns import need_namespaces, network_namespaces
-from tests.support.specs import plain
+from tests.support.netns import SHORT, lines, need_namespaces, network_namespaces, record
 
-SHORT = ["cluster=netns", "load=steady", "load.users=5", "load.duration_s=200", "capture.windows_s=[10]", "detector.windows_s=[10]",
-         "cluster.warmup_s=3", "cluster.drain_s=3", "exfiltration.incidents=1", "exfiltration.incident_duration_s=15",
-         "exfiltration.tail_s=5", "exfiltration.gap_s=0", "cluster.real_stores=false"]  # fmt: skip
 DATA = [bytes(range(256)) * 2, b"\r\n.\r\n mail", b"x"]
 TLS = TlsSpec(client_hello_bytes=517, certificate_bytes=2900, ticket_bytes=208, messages_per_connection=2, resume=True)
 DIALECTS: list[tuple[Dialect, bool]] = [
@@ -123,13 +115,6 @@ async def _in_tls() -> tuple[list[list[bytes]], list[bool]]:
     return found, resumed
 
 
-def record(folder: Path, duration_s: int, *overrides: str) -> Recording:
-    spec = from_plain(plain([*SHORT, *overrides]), check=False)
-    assert not NetnsCluster(spec).problems()
-    order = RecordingOrder("test", 0, duration_s, (1, 2), True, folder)
-    return NetnsCluster(spec).record(order, lambda seconds, packets: None)
-
-
 def whole(entry: LedgerEntry) -> bool:
     return entry.bytes_delivered == entry.bytes_intended > 0 and entry.sha256_sent == entry.sha256_received
 
@@ -142,7 +127,7 @@ def whole(entry: LedgerEntry) -> bool:
 )  # one of each kind; the others differ in a setting
 def test_every_channel_arrives_whole(tmp_path: Path, option: str) -> None:
     need_namespaces()
-    (entry,) = read_ledger(record(tmp_path, 40, f"exfiltration={option}").truth)
+    (entry,) = read_ledger(record(tmp_path, 40, f"exfiltration={option}")[0].truth)
     assert entry.channel in CHANNELS
     assert whole(entry)
 
@@ -151,7 +136,7 @@ def test_every_channel_arrives_whole(tmp_path: Path, option: str) -> None:
 @pytest.mark.slow
 def test_pods_are_killed_and_replaced_and_the_leak_goes_on(tmp_path: Path) -> None:
     need_namespaces()
-    recording = record(
+    recording, _ = record(
         tmp_path, 100, "exfiltration=relay_chain", "exfiltration.incident_duration_s=80", "app.triggers.pod_kill.duration_s=[2,3]", "exfiltration.tail_s=2",
         "load.triggers=[pod_kill]", "load.trigger_recordings=[test]", "load.trigger_separate=false",
         "app.triggers.pod_kill.pods={services: [user], count: 3}", "cluster.pods.start_s=[2,0.1]",
@@ -163,13 +148,12 @@ def test_pods_are_killed_and_replaced_and_the_leak_goes_on(tmp_path: Path) -> No
     named = set(killed.pods[0].split(","))
     assert old < named
     assert len(named) == 6
-    rows = [json.loads(line) for line in recording.entities.read_text(encoding="utf-8").splitlines()]
+    rows = lines(recording.entities)
     pods = [row for row in rows if row["kind"] == "pod" and row["workload"] == "user"]
     assert len({row["ip"] for row in pods if row["event"] == "added"}) == 6
     assert {row["name"] for row in pods if row["event"] == "deleted"} == old
     assert all(killed.start <= row["ts"] <= killed.end for row in pods if row["event"] == "deleted")
-    timeline = [json.loads(line) for line in recording.timeline.read_text(encoding="utf-8").splitlines()]
-    replaced = [row for row in timeline if row["event"] == "hop_replaced"]
+    replaced = [row for row in lines(recording.timeline) if row["event"] == "hop_replaced"]
     if killed.start > leak.start:  # else nothing of it was there yet
         assert {row["service"] for row in replaced} == {"user"}
 
@@ -179,13 +163,13 @@ def test_pods_are_killed_and_replaced_and_the_leak_goes_on(tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", ["rolling_update"])
 def test_changes_of_pods_happen_and_are_labelled(tmp_path: Path, kind: str) -> None:
     need_namespaces()
-    recording = record(
+    recording, _ = record(
         tmp_path, 100, "exfiltration=none", f"load.triggers=[{kind}]", "load.trigger_recordings=[test]",
         "cluster.pods.start_s=[1,0.1]", "cluster.pods.drain_s=[1,0.1]", f"app.triggers.{kind}.duration_s=[2,3]",
     )  # fmt: skip
     (entry,) = read_ledger(recording.truth)
     assert entry.path_class == f"benign:{kind}"
-    rows = [json.loads(line) for line in recording.entities.read_text(encoding="utf-8").splitlines()]
+    rows = lines(recording.entities)
     late = [row["event"] for row in rows if row["kind"] == "pod" and row["ts"] >= entry.start]
     assert set(late) == {"scale_out": {"added"}, "scale_in": {"deleted"}}.get(kind, {"added", "deleted"})
     requests: dict[str, Any] = recording.counts["requests"]
@@ -200,7 +184,7 @@ def test_an_interrupted_recording_leaves_nothing_and_says_how_to_resume(tmp_path
     before = network_namespaces()
     words = [
         *SHORT,
-        "exfiltration=tool_socat",
+        "exfiltration=none",
         "load.trigger_recordings=[test]",
         "tracking=none",
         f"paths.runs={tmp_path}",

@@ -142,7 +142,7 @@ def test_a_testbed_that_cannot_be_is_refused(override: str, where: str) -> None:
 
 GOOD: dict[str, Any] = {
     "packets": 1000, "dropped": 0, "first_s": 90.0, "last_s": 210.0,
-    "requests": {"due": 100, "done": 100, "failed": 0, "late": 0},
+    "requests": {"due": 100, "done": 100, "failed": 0, "late": 0, "excused": 0},
 }  # fmt: skip
 LEAK = LedgerEntry("a-1", "test", 120.0, 150.0, "raw_tcp", "T1041", "new_edge", ("db", "outside"), ("db-0", ""),
                    100, 100, "x", "x", ((150.0, 100),))  # fmt: skip
@@ -160,9 +160,17 @@ def test_a_good_recording_passes() -> None:
 @pytest.mark.parametrize(
     ("facts", "entry", "reason"),
     [
-        ({"requests": {"due": 0, "done": 0, "failed": 0, "late": 0}}, {}, "none was answered"),
-        ({"requests": {"due": 100, "done": 90, "failed": 10, "late": 0}}, {}, "10 of 100 requests failed"),
-        ({"requests": {"due": 100, "done": 100, "failed": 0, "late": 9}}, {}, "9 of 100 requests were late"),
+        ({"requests": {"due": 0, "done": 0, "failed": 0, "late": 0, "excused": 0}}, {}, "none was answered"),
+        (
+            {"requests": {"due": 100, "done": 90, "failed": 10, "late": 0, "excused": 0}},
+            {},
+            "10 of 100 requests failed",
+        ),
+        (
+            {"requests": {"due": 100, "done": 100, "failed": 0, "late": 9, "excused": 0}},
+            {},
+            "9 of 100 requests were late",
+        ),
         ({"dropped": 500}, {}, "dropped 500 of 1500"),
         ({"first_s": 130.0}, {}, "does not hold all"),
         ({"last_s": 140.0}, {}, "does not hold all"),

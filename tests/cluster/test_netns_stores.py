@@ -23,8 +23,7 @@ from mimir.cluster.netns.stores.known import KNOWN, described, wanted
 from mimir.cluster.netns.wire import BACKGROUND, Call
 from mimir.exfiltration.ledger import read_ledger
 from mimir.spec import Spec
-from tests.cluster.test_netns_testbed import _runs, children, record
-from tests.support.netns import inside, need_namespaces
+from tests.support.netns import children, inside, need_namespaces, record, runs
 from tests.support.specs import spec
 
 REAL = {"session-db", "catalogue-db", "rabbitmq"}
@@ -226,7 +225,14 @@ def test_a_sock_shop_with_real_stores_shows_their_protocols(tmp_path: Path) -> N
     if set(wanted(shop().app, "auto")) != REAL:
         pytest.skip("redis-server, mariadb-server and rabbitmq-server are not all installed")
     before, temporary = children(os.getpid()), set(os.listdir("/tmp"))
-    more = ["exfiltration=relay_chain", "cluster.real_stores=true", "capture.payload=all", "capture.snaplen_bytes=1600"]
+    more = [
+        "load.users=20",
+        "exfiltration.incident_duration_s=30",
+        "exfiltration=relay_chain",
+        "cluster.real_stores=true",
+        "capture.payload=all",
+        "capture.snaplen_bytes=1600",
+    ]
     recording, _ = record(tmp_path / "out", 120, *more)
     (entry,) = read_ledger(recording.truth)
     assert entry.bytes_delivered == entry.bytes_intended > 1000
@@ -288,6 +294,6 @@ def test_stores_die_with_a_testbed_that_is_killed(tmp_path: Path) -> None:
         process.wait()
         process.stdout and process.stdout.close()
     until = time.monotonic() + 20
-    while any(_runs(pid) for pid in below) and time.monotonic() < until:
+    while any(runs(pid) for pid in below) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not [pid for pid in below if _runs(pid)]
+    assert not [pid for pid in below if runs(pid)]

@@ -17,20 +17,15 @@ from typing import Any
 import pytest
 
 from mimir.capture import open_capture
-from mimir.cluster.base import Recording, RecordingOrder
-from mimir.cluster.netns.cluster import NetnsCluster
+from mimir.cluster.base import RecordingOrder
 from mimir.cluster.netns.requirements import child_environment, tool
 from mimir.exfiltration.ledger import read_ledger
 from mimir.spec.build import from_plain, to_dict
-from tests.support.netns import inside, need_namespaces, network_namespaces
+from tests.support.netns import SHORT, children, inside, lines, need_namespaces, network_namespaces, record, runs
 from tests.support.specs import plain
 
 pytestmark = pytest.mark.netns
-OVERRIDES = [
-    "cluster=netns", "load=steady", "load.users=20", "load.duration_s=200", "capture.windows_s=[10]", "detector.windows_s=[10]",
-    "cluster.warmup_s=3", "cluster.drain_s=3", "exfiltration.incidents=1", "exfiltration.incident_duration_s=30",
-    "exfiltration.tail_s=5", "exfiltration.gap_s=0", "cluster.real_stores=false",
-]  # fmt: skip
+MORE = ["load.users=20", "exfiltration.incident_duration_s=30"]
 _TESTBED = """
 from tests.support.specs import spec
 from mimir.cluster.netns.layout import Layout
@@ -238,21 +233,9 @@ def outside_state() -> tuple[str, str]:
     return "\n".join(sorted(line.split(":")[1] for line in links.splitlines())), rules
 
 
-def children(pid: int) -> set[int]:
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.add(int(stat.parent.name))
-    return found | {grand for child in found for grand in children(child)}
-
-
 @pytest.mark.parametrize("victim", [pytest.param("testbed", marks=pytest.mark.slow), "owner"])
 def test_nothing_stays_when_it_is_killed(victim: str, tmp_path: Path) -> None:
-    spec = from_plain(plain(OVERRIDES), check=False)
+    spec = from_plain(plain([*SHORT, *MORE]), check=False)
     order = asdict(make_order(tmp_path / "out", 60, "fit")) | {"folder": str(tmp_path / "out")}
     job = tmp_path / "job.json"
     job.write_text(json.dumps({"spec": to_dict(spec), "order": order}) + "\n", encoding="utf-8")
@@ -277,11 +260,11 @@ def test_nothing_stays_when_it_is_killed(victim: str, tmp_path: Path) -> None:
         os.kill(testbed if victim == "testbed" else process.pid, signal.SIGKILL)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and (
-            network_namespaces() & made or any(Path(f"/proc/{p}/ns").exists() and _runs(p) for p in alive)
+            network_namespaces() & made or any(Path(f"/proc/{p}/ns").exists() and runs(p) for p in alive)
         ):
             time.sleep(0.2)
         assert not network_namespaces() & made
-        assert not [p for p in alive if _runs(p)]
+        assert not [p for p in alive if runs(p)]
         assert outside_state() == machine
     finally:
         process.kill()
@@ -289,30 +272,11 @@ def test_nothing_stays_when_it_is_killed(victim: str, tmp_path: Path) -> None:
         process.stdout.close()
 
 
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def record(folder: Path, duration_s: int, *overrides: str) -> tuple[Recording, Any]:
-    spec = from_plain(plain([*OVERRIDES, *overrides]), check=False)
-    cluster = NetnsCluster(spec)
-    assert not cluster.problems()
-    seconds: list[float] = []
-    with cluster as running:
-        recording = running.record(make_order(folder, duration_s), lambda at, packets: seconds.append(at))
-    assert seconds == sorted(seconds)
-    assert seconds[-1] == duration_s
-    return recording, spec
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["relay_chain", "dns_tunnel"])
 def test_a_leak_of_a_real_sock_shop_is_in_the_ledger_and_in_the_edges(scenario: str, tmp_path: Path) -> None:
     before = children(os.getpid())
-    recording, spec = record(tmp_path / "out", 90, f"exfiltration={scenario}")
+    recording, spec = record(tmp_path / "out", 90, *MORE, f"exfiltration={scenario}")
     (entry,) = read_ledger(recording.truth)
     assert entry.bytes_delivered == entry.bytes_intended > 1000
     assert entry.sha256_sent == entry.sha256_received
@@ -333,7 +297,7 @@ def test_a_leak_of_a_real_sock_shop_is_in_the_ledger_and_in_the_edges(scenario: 
 @pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason="needs mimir[locust]")
 def test_locust_drives_the_same_load(tmp_path: Path) -> None:
     before = children(os.getpid())
-    recording, spec = record(tmp_path / "out", 60, "exfiltration=none", "cluster.load_driver=locust")
+    recording, spec = record(tmp_path / "out", 60, *MORE, "exfiltration=none", "cluster.load_driver=locust")
     requests = recording.counts["requests"]
     assert requests["done"] == requests["due"] > 150
     assert not recording.counts["broken"]
@@ -348,7 +312,7 @@ def test_locust_drives_the_same_load(tmp_path: Path) -> None:
         payload += int(batch.payload_bytes[mine].sum())
     assert payload == pytest.approx(wanted, rel=0.1)  # sizes are the model's; the first packets are before the capture
     assert len(clients) == 20  # an address for each user
-    marks = [json.loads(line) for line in recording.timeline.read_text().splitlines()]
+    marks = lines(recording.timeline)
     assert [m["users"] for m in marks if m["event"] == "users"] == [20]
     assert not children(os.getpid()) - before
 

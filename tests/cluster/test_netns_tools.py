@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from mimir.cluster.base import RecordingOrder
 from mimir.cluster.check import workload_problems
-from mimir.cluster.netns import check
+from mimir.cluster.netns import requirements
 from mimir.cluster.netns.check import check_netns
-from mimir.cluster.netns.cluster import NetnsCluster
 from mimir.cluster.netns.layout import Layout
 from mimir.cluster.netns.requirements import tool, tool_requirements
-from mimir.cluster.netns.tools import ends_of, pod_resolv_conf
+from mimir.cluster.netns.tools import ends_of
 from mimir.exfiltration.channels.tools import TOOLS
 from mimir.exfiltration.ledger import read_ledger
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
 from mimir.spec.cluster import NetnsSpec
-from tests.support.netns import inside, need_namespaces
+from tests.support.netns import SHORT, inside, lines, need_namespaces, record
 from tests.support.specs import plain
-
-SHORT = ["cluster=netns", "load=steady", "load.users=5", "load.duration_s=200", "capture.windows_s=[10]", "detector.windows_s=[10]",
-         "cluster.warmup_s=3", "cluster.drain_s=3", "exfiltration.incidents=1", "exfiltration.incident_duration_s=15",
-         "exfiltration.tail_s=5", "exfiltration.gap_s=0"]  # fmt: skip
 
 
 def spec_of(option: str, cluster: str = "netns") -> Spec:
@@ -41,7 +34,7 @@ def test_tools_are_told_the_addresses_of_the_testbed() -> None:
     ends = ends_of(spec.exfiltration, layout)
     assert ends.client[-2:] == ["10.96.0.10", "cdn-telemetry.example"]
     assert ends.server[-1] == "cdn-telemetry.example"
-    assert pod_resolv_conf(layout, "sock-shop") == (
+    assert layout.resolv_conf("sock-shop") == (
         "nameserver 10.96.0.10\nsearch sock-shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
     )
     assert {name: ends_of(spec_of(name).exfiltration, layout).client[0] for name in TOOLS} == {
@@ -50,7 +43,7 @@ def test_tools_are_told_the_addresses_of_the_testbed() -> None:
 
 
 def test_a_tool_that_is_not_there_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "tool", lambda name: None)
+    monkeypatch.setattr(requirements, "tool", lambda name: None)
     spec = spec_of("tool_dns2tcp")
     assert isinstance(spec.cluster, NetnsSpec)
     found = [p for p in check_netns(spec.cluster, spec) if p.where == "exfiltration.channel"]
@@ -62,7 +55,7 @@ def test_programs_are_refused_where_nothing_runs_and_listed_by_the_doctor() -> N
     spec = spec_of("tool_curl", "simulated")
     assert spec.cluster.name == "simulated"
     assert "exfiltration.channel" in {problem.where for problem in workload_problems(spec)}
-    assert len(tool_requirements()) == 1 + sum(len(known.programs) for known in TOOLS.values())
+    assert len(tool_requirements()) == 2 + sum(len(known.programs) for known in TOOLS.values())
 
 
 _LAUNCH = """
@@ -120,12 +113,10 @@ def test_what_a_tool_carries_arrives_whole(tmp_path: Path, option: str) -> None:
     missing = [program for program in TOOLS[option].programs if tool(program) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    order = RecordingOrder("test", 0, 40, (1, 2), True, tmp_path)
-    recording = NetnsCluster(spec_of(option)).record(order, lambda seconds, packets: None)
+    recording, _ = record(tmp_path, 40, f"exfiltration={option}")
     (entry,) = read_ledger(recording.truth)
     assert entry.bytes_delivered == entry.bytes_intended > 0
     assert entry.sha256_sent == entry.sha256_received
     assert len(entry.delivered) > 3
-    lines = [json.loads(line) for line in recording.timeline.read_text(encoding="utf-8").splitlines()]
-    assert {"incident_started", "incident_ended"} <= {line["event"] for line in lines}
+    assert {"incident_started", "incident_ended"} <= {line["event"] for line in lines(recording.timeline)}
     shutil.rmtree(tmp_path)

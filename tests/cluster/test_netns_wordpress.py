@@ -26,7 +26,7 @@ from mimir.cluster.netns.requirements import child_environment, tool
 from mimir.cluster.netns.wordpress import packages
 from mimir.flows.addresses import address_text
 from mimir.spec.build import from_plain, to_dict
-from tests.support.netns import ROOT, need_namespaces
+from tests.support.netns import ROOT, lines, need_namespaces, runs
 from tests.support.specs import plain, spec
 
 OVERRIDES = [
@@ -97,7 +97,7 @@ def test_visitors_browse_a_cluster_of_three_and_the_detector_judges(run: Path) -
     assert pairs[SQL] <= set(product(WEBS, MEMBERS))
     assert {server for _, server in pairs[SQL]} == set(MEMBERS)
     assert {frozenset(pair) for pair in pairs[GROUP]} == {frozenset(pair) for pair in permutations(MEMBERS, 2)}
-    (entry,) = (json.loads(line) for line in (run / "truth.jsonl").read_text().splitlines())
+    (entry,) = lines(run / "truth.jsonl")
     assert entry["bytes_delivered"] == entry["bytes_intended"] > 1000
     assert entry["sha256_sent"] == entry["sha256_received"]
     scores = pd.read_parquet(run / "scores.parquet")
@@ -109,7 +109,7 @@ def test_visitors_browse_a_cluster_of_three_and_the_detector_judges(run: Path) -
 @pytest.mark.slow
 @pytest.mark.netns
 def test_the_others_take_a_copy_of_the_first_member(run: Path) -> None:
-    entities = [json.loads(line) for line in (run / "entities.jsonl").read_text().splitlines()]
+    entities = lines(run / "entities.jsonl")
     ips = {line["ip"]: line["name"] for line in entities if line["name"] in MEMBERS}
     copied: dict[tuple[str, str], int] = {}
     for batch in open_capture([run / "capture" / "test.pcap"]):
@@ -150,9 +150,9 @@ def test_nothing_stays_when_it_is_killed(tmp_path: Path) -> None:
         killed_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         os.kill(testbed.pid, signal.SIGKILL)
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and any(_runs(pid) for pid in alive):
+        while time.monotonic() < deadline and any(runs(pid) for pid in alive):
             time.sleep(0.2)
-        assert not [name for pid, name in zip(alive, names, strict=True) if _runs(pid)]
+        assert not [name for pid, name in zip(alive, names, strict=True) if runs(pid)]
         for kind in KINDS:
             assert not _namespaces(kind, None, killed_s) & made[kind]
         after = _machine()
@@ -199,10 +199,3 @@ def _namespaces(kind: str, pids: list[int] | None = None, begun_before_s: float 
             if state not in "ZX" and int(fields[18]) / os.sysconf("SC_CLK_TCK") < begun_before_s:
                 found.add(os.readlink(process / "ns" / kind))
     return found
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False

@@ -26,6 +26,7 @@ from mimir.cluster.netns.real.doors import AGENT_PORT
 from mimir.cluster.netns.replicas import Replicas
 from mimir.cluster.netns.serving import serve_connection
 from mimir.cluster.netns.tasks import BROKEN, Tasks
+from mimir.cluster.netns.unrest import Unrest
 from mimir.cluster.netns.wire import PUSHED_ACK, Asked, Call, reply_bytes, request_bytes
 from mimir.spec.app import OUTSIDE, EdgeSpec
 
@@ -63,8 +64,7 @@ class Application:
         self.agents: dict[tuple[str, int], Callable[[PodHost | None, Streams], Awaitable[None]]] = {}
         self.requests = 0
         self.busy_s: defaultdict[str, float] = defaultdict(float)  #: service → its own time spent on requests, s
-        self.settled_s = 0.0  #: UTC epoch s when the last change of pods had settled
-        self.changing = 0  #: changes of pods under way: a request that fails meanwhile is no defect
+        self.unrest = Unrest()
 
     async def serve(self) -> None:
         """Open every server. OSError when a port cannot be had."""
@@ -113,6 +113,7 @@ class Application:
         """A call on the connection that the edge gives it; bytes of the reply."""
         if request is not None and self.app.edges[edge].connection == "caller":
             return await (await self._of_request(request, edge, lines)).ask(call)
+        fresh = True
         try:
             async with lines.use() as line:
                 fresh = line.exchanges == 0

@@ -9,20 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimir.apps.change import POD_KINDS
 from mimir.cluster.base import RecordingOrder
 from mimir.cluster.netns.fleet import Fleet
 from mimir.cluster.netns.hosts import PodHost
 from mimir.cluster.simulated.happenings import benign_entries
 from mimir.cluster.simulated.hpa import Autoscaler
 from mimir.cluster.simulated.triggers import Happened, Planned, plan_triggers
+from mimir.cluster.simulated.world import _CREATE_S
 from mimir.exfiltration.ledger import LedgerEntry
 from mimir.spec import Spec
 from mimir.spec.cluster import NetnsSpec
 from mimir.units import NS_PER_S
-
-KINDS = POD_KINDS  #: triggers that are acted out
-_CREATE_S = 0.8  # from the end of a pod to its successor
 
 
 class Changes:
@@ -37,7 +34,6 @@ class Changes:
         scaled = spec.app.autoscaling if spec.cluster.autoscaling else {}
         self._scalers = {name: Autoscaler(scaler, self._hpa) for name, scaler in scaled.items()}
         self.happened: list[Happened] = []
-        self.decisions = 0  #: times an autoscaler changed a number of pods
 
     async def run(self) -> None:
         """Until the end of the recording."""
@@ -54,17 +50,11 @@ class Changes:
         happened = Happened(replace(planned, start_ns=time.time_ns()), planned.end_ns, list(change.services), [])
         self.happened.append(happened)
         act: Callable[[str, int], Awaitable[list[PodHost]]] = getattr(self, f"_{planned.kind}")
-        self._it.changing += 1
         try:
             touched = await asyncio.gather(*(act(service, change.count) for service in change.services))
             happened.pods += [host.pod.name for hosts in touched for host in hosts]
         finally:
             happened.end_ns = max(happened.end_ns, time.time_ns())
-            asyncio.get_running_loop().call_later(2.0, self._settled)
-
-    def _settled(self) -> None:
-        self._it.changing -= 1
-        self._it.settled_s = time.time()
 
     async def _scale_out(self, service: str, count: int) -> list[PodHost]:
         await self._soon(0.5)
@@ -125,7 +115,6 @@ class Changes:
                 before[service] = self._it.busy_s[service]
                 used = spent_s * self._hpa.cpu_share / self._hpa.sync_s * 1000 + ready * self._hpa.idle_millicores
                 wanted = scaler.decide(time.time(), ready, len(present) - ready, used)
-                self.decisions += wanted != len(present)
                 work += [asyncio.ensure_future(self._fleet.add(service)) for _ in range(wanted - len(present))]
                 ready_ones = self._fleet.hosts.of(service)
                 going = ready_ones[max(1, wanted) :] if wanted < len(present) else []

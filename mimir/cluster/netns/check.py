@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from mimir.apps.change import POD_KINDS
 from mimir.cluster.addresses import address_problems
 from mimir.cluster.netns.locust_users import unfit
 from mimir.cluster.netns.real.base import real_entry
-from mimir.cluster.netns.requirements import tool
+from mimir.cluster.netns.requirements import lacking
+from mimir.cluster.simulated.check import _WHERE as _WHERE_SIMULATED
+from mimir.cluster.simulated.check import _change as change_problems
 from mimir.errors import Problem
 from mimir.exfiltration.channels.tools import TOOLS
 from mimir.spec import Spec
@@ -18,6 +22,7 @@ _WHERE = "set it in conf/cluster/netns.yaml or on the command line"
 _SPARE = 16
 _FIRST_SERVICE = 256
 MOST_PODS = 500
+MOST_OFFLOAD = 65_159  # with its headers a frame has 64 KiB, as much as the kernel glues together (GSO_MAX_SIZE)
 CHANNELS = (
     "none", "raw_tcp", "http_relay", "http_post", "https", "cloud_storage", "smtp", "drip", "slow_headers", "response_stuffing",
     "dns_tunnel", "icmp", *TOOLS,
@@ -26,7 +31,7 @@ CHANNELS = (
 
 def check_netns(cluster: NetnsSpec, spec: Spec) -> list[Problem]:
     """Problems of a testbed for a spec; empty when it can be built."""
-    return [*_addresses(cluster, spec), *_numbers(cluster), *_cannot(spec)]
+    return [*_addresses(cluster, spec), *_numbers(cluster), *_life(cluster, spec), *_cannot(spec)]
 
 
 def _addresses(cluster: NetnsSpec, spec: Spec) -> Iterator[Problem]:
@@ -50,13 +55,23 @@ def _numbers(cluster: NetnsSpec) -> Iterator[Problem]:
     for key, value in positive.items():
         if value <= 0:
             yield Problem(f"cluster.{key}", f"must be > 0 (got {value:g})", next=_WHERE)
-    for key in ("warmup_s", "drain_s", "offload_bytes"):
+    if not 0 <= cluster.offload_bytes <= MOST_OFFLOAD:
+        got = f"is out of range (got {cluster.offload_bytes})"
+        yield Problem("cluster.offload_bytes", got, f"0 … {MOST_OFFLOAD}", _WHERE)
+    for key in ("warmup_s", "drain_s"):
         if getattr(cluster, key) < 0:
             yield Problem(f"cluster.{key}", f"must be ≥ 0 (got {getattr(cluster, key):g})", next=_WHERE)
     for key in ("failed_share", "late_share", "dropped_share", "lost_leak_share"):
         value = getattr(cluster.limits, key)
         if not 0 <= value <= 1:
             yield Problem(f"cluster.limits.{key}", f"is out of range (got {value:g})", "0 … 1", _WHERE)
+
+
+def _life(cluster: NetnsSpec, spec: Spec) -> Iterator[Problem]:
+    """The control loop and the life of pods that come and go: the simulated cluster's rules."""
+    simulated: Any = cluster  # both have what is looked at
+    for problem in change_problems(simulated, spec.app):
+        yield replace(problem, next=_WHERE) if problem.next == _WHERE_SIMULATED else problem
 
 
 def _cannot(spec: Spec) -> Iterator[Problem]:
@@ -72,14 +87,9 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
     if spec.exfiltration.channel not in CHANNELS:
         got = f"is {spec.exfiltration.channel}, which cluster=netns does not act out"
         yield Problem("exfiltration.channel", got, ", ".join(CHANNELS), instead)
-    for program in TOOLS[spec.exfiltration.channel].programs if spec.exfiltration.channel in TOOLS else ():
-        if tool(program) is None:
-            got = f"is {spec.exfiltration.channel}, which needs the program {program}"
-            yield Problem(
-                "exfiltration.channel",
-                got,
-                next=f"install it: apt-get install {TOOLS[spec.exfiltration.channel].package}",
-            )
+    for need in lacking(spec.exfiltration.channel):
+        got = f"is {spec.exfiltration.channel}, which needs {need.name}"
+        yield Problem("exfiltration.channel", got, next=need.how_to_meet)
     if spec.cluster.name == "netns" and spec.exfiltration.channel != "none":
         external = [
             n for n in spec.exfiltration.path if n in spec.app.services and spec.app.services[n].kind == "external"

@@ -188,7 +188,7 @@ class Outside:
         if question is None:
             return None
         text = question.text
-        stolen = self._tunnel is not None and (text + ".").endswith("." + self._tunnel.domain + ".")
+        stolen = self._tunnel is not None and text.endswith("." + self._tunnel.domain)
         if stolen and self.zone_server is not None:
             await asyncio.sleep(self._delay_s())
             return await exchange(self.zone_server(), message, self._timeout_s)

@@ -38,7 +38,8 @@ class Echoes:
     def __init__(self, spec: IcmpSpec, application: Application, incident: Incident, random: np.random.Generator):
         self.incident, self._spec, self._it, self._random = incident, spec, application, random
         self._session = int(random.integers(1 << 16))
-        self._store = self._some_pod()
+        stores = application.hosts.of(incident.path[0])
+        self._store: PodHost = stores[int(random.integers(len(stores)))]
         self.left: list[tuple[float, bytes]] = []
         self.arrived: list[tuple[float, bytes]] = []
         self._seen: set[bytes] = set()
@@ -49,9 +50,7 @@ class Echoes:
         return (self._store.pod.name, "")
 
     def gone(self, host: PodHost) -> None:
-        """A pod's process has ended: another one goes on."""
-        if host is self._store:
-            self._store = self._some_pod()
+        """A pod's process has ended: the next payload leaves another one."""
 
     async def run(self) -> None:
         """Send every payload."""
@@ -71,6 +70,7 @@ class Echoes:
 
     async def _send(self, loop: asyncio.AbstractEventLoop, payload: bytes, sequence: int, sink: str) -> None:
         for _ in range(_TRIES):
+            self._store = await self._it.hosts.another(self._store, self._random)
             with self._store.raw_icmp() as mouth:
                 bare = _HEAD.pack(_REQUEST, 0, 0, self._session, sequence & 0xFFFF) + payload
                 head = _HEAD.pack(_REQUEST, 0, checksum(bare), self._session, sequence & 0xFFFF)
@@ -91,7 +91,3 @@ class Echoes:
             if mine and payload not in self._seen:
                 self._seen.add(payload)
                 self.arrived.append((time.time(), icmp.decode([payload])))
-
-    def _some_pod(self) -> PodHost:
-        stores = self._it.hosts.of(self.incident.path[0])
-        return stores[int(self._random.integers(len(stores)))]

@@ -10,12 +10,15 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
+import numpy as np
+
 from mimir.cluster.netns.dns import Stub
 from mimir.cluster.netns.kernel import Namespace
 from mimir.cluster.netns.layout import DNS_PORT, KUBE_DNS, Layout, Pod
 from mimir.cluster.netns.network import Network
 from mimir.cluster.netns.real.doors import bind_as_agent
 
+_TRY_S = 0.1
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
@@ -104,6 +107,8 @@ class PodHost(Host):
 
         server = await super().listen(kept, port, address)
         self._servers.append(server)
+        if self.gone:
+            server.close()
         return server
 
     async def connect(
@@ -150,6 +155,20 @@ class Hosts:
     def of(self, service: str) -> list[PodHost]:
         """Pods of a service that are ready, first come first."""
         return list(self._ready.get(service, ()))
+
+    def some(self, service: str, random: np.random.Generator) -> PodHost | None:
+        """One of its pods that are ready, drawn; None where there is none."""
+        ready = [host for host in self._ready.get(service, ()) if not host.gone]
+        return ready[int(random.integers(len(ready)))] if ready else None
+
+    async def another(self, host: PodHost, random: np.random.Generator) -> PodHost:
+        """The pod itself while its process lives, else another one of its service, waited for until there is one."""
+        found: PodHost | None = host
+        while found is None or found.gone:
+            found = self.some(host.pod.service, random)
+            if found is None:
+                await asyncio.sleep(_TRY_S)
+        return found
 
     def add_beyond(self, address: str) -> None:
         """One more address of the world outside."""

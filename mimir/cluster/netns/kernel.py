@@ -85,17 +85,30 @@ class Namespace:
         """A path other programs of this user namespace can open."""
         return f"/proc/{os.getpid()}/fd/{self.fd}"
 
+    def close(self) -> None:
+        """Let go of it. Entering it from now on is an OSError, whoever gets the descriptor's number next."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
     def _set(self) -> None:
         _check(_libc.setns(self.fd, CLONE_NEWNET), f"setns {self.name}")
 
     def __enter__(self) -> Self:
-        self._before.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-        self._set()
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._set()
+        except OSError:
+            os.close(before)
+            raise
+        self._before.append(before)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         before = self._before.pop()
-        _check(_libc.setns(before, CLONE_NEWNET), "setns back")
-        os.close(before)
+        try:
+            _check(_libc.setns(before, CLONE_NEWNET), "setns back")
+        finally:
+            os.close(before)

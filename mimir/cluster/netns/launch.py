@@ -9,18 +9,17 @@ file; exits as the program does.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from mimir.cluster.netns.init import ENVIRONMENT, exit_code, resolve_by
 from mimir.cluster.netns.kernel import (
     CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
-    MS_BIND,
     MS_PRIVATE,
     MS_REC,
     Namespace,
@@ -29,16 +28,9 @@ from mimir.cluster.netns.kernel import (
     mount,
     unshare,
 )
+from mimir.cluster.netns.requirements import package_environment
 
-_MNT_DETACH = 2
-_RESOLV, _SCRATCH = "/etc/resolv.conf", "/tmp"  # noqa: S108 — a file system in memory lies over it for a moment
 _NOT_STARTED = 127
-
-
-def resolv_conf(server: str, search: Sequence[str], ndots: int) -> str:
-    """Contents of /etc/resolv.conf as the kubelet writes it into pods (resolv.conf(5))."""
-    lines = [f"nameserver {server}", *([f"search {' '.join(search)}"] if search else []), f"options ndots:{ndots}"]
-    return "\n".join(lines) + "\n"
 
 
 async def start(
@@ -51,8 +43,9 @@ async def start(
     """
     launcher = [sys.executable, "-m", __name__, str(os.getpid()), str(namespace.fd), resolv, "--", *command]
     return await asyncio.create_subprocess_exec(
-        *launcher, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(namespace.fd,), start_new_session=True
-    )
+        *launcher, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(namespace.fd,), start_new_session=True,
+        env=ENVIRONMENT | package_environment(),
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -62,52 +55,32 @@ def main(arguments: Sequence[str]) -> int:
     enter(int(fd), CLONE_NEWNET)
     unshare(CLONE_NEWNS | CLONE_NEWPID)
     mount("none", "/", "", MS_REC | MS_PRIVATE)
-    _resolve_by(resolv)
-    outer = os.getpid()
+    resolve_by(resolv)
+    watched, kept = os.pipe()  # closed at the other end when the launcher is gone
     init = os.fork()
     if init:
-        return _code(os.waitpid(init, 0)[1])
-    _die_with(outer)
+        return exit_code(os.waitpid(init, 0)[1])
+    os.close(kept)
+    die_with_parent(0)  # the parent is in another process namespace, where it has no number
+    if select.select([watched], [], [], 0)[0]:
+        os._exit(1)  # it went before the call
     program = os.fork()
     if program == 0:
         _become(command)
     while True:  # an init reaps whatever is left to it
         pid, status = os.wait()
         if pid == program:
-            os._exit(_code(status))
-
-
-def _die_with(outer: int) -> None:
-    """As `die_with_parent`, for the first process of a process namespace, to which its parent has no number."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() not in (0, outer):
-        os._exit(1)
+            os._exit(exit_code(status))
 
 
 def _become(command: list[str]) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        os.execvp(command[0], command)  # noqa: S606
+        os.execvpe(command[0], command, ENVIRONMENT)  # noqa: S606
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         sys.stderr.flush()
     os._exit(_NOT_STARTED)
-
-
-def _resolve_by(resolv: str) -> None:
-    """Put a file in memory over /etc/resolv.conf, for this mount namespace only; nothing is left on a disk."""
-    if not Path(_RESOLV).exists():
-        return
-    mount("tmpfs", _SCRATCH, "tmpfs", 0)
-    file = Path(_SCRATCH) / "resolv.conf"
-    file.write_text(resolv, encoding="ascii")
-    mount(str(file), _RESOLV, "", MS_BIND)
-    ctypes.CDLL(None).umount2(_SCRATCH.encode(), _MNT_DETACH)
-
-
-def _code(status: int) -> int:
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
 
 
 async def end(process: asyncio.subprocess.Process) -> None:

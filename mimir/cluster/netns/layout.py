@@ -84,6 +84,12 @@ class Layout:
         network = IPv4Network(self.cluster.addresses.clients)
         return str(network[1 + slot % (network.num_addresses - 16)])
 
+    def resolv_conf(self, namespace: str) -> str:
+        """Contents of /etc/resolv.conf as the kubelet writes it into pods of a namespace (resolv.conf(5))."""
+        dns = self.cluster.dns
+        search = " ".join([f"{namespace}.svc.{CLUSTER_ZONE}", *dns.search])
+        return f"nameserver {self.cluster.addresses.dns_service}\nsearch {search}\noptions ndots:{dns.ndots}\n"
+
     @property
     def attacker_ip(self) -> str:
         """An ordinary client's address that no user has."""

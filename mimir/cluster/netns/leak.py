@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -65,12 +66,7 @@ class Tunnel:
         return (self._store.pod.name, self._outside.through.get(heard[0][1].lower(), "") if heard else "", "")
 
     def gone(self, host: PodHost) -> None:
-        """A pod's process has ended: another one goes on, on a socket of its own."""
-        if host is self._store:
-            stores = self._hosts.of(self.incident.path[0])
-            self._store = stores[int(self._random.integers(len(stores)))]
-            self._channel.close()
-            self._channel = self._socket()
+        """A pod's process has ended: the next name is asked by another one, on a socket of its own."""
 
     def _socket(self) -> socket.socket:
         direct = self._spec.resolver == "direct"
@@ -84,10 +80,22 @@ class Tunnel:
             self.left.append((time.time(), data))
             for name in dns_tunnel.encode(data, self._spec, self._session, sequence):
                 sequence += 1
-                await self._store.stub.query(self._channel, name, self._spec.record_type)
+                await self._ask(name)
                 await asyncio.sleep(_GAP_S)
         self._channel.close()
         self._last = len(self._outside.heard)
+
+    async def _ask(self, name: bytes) -> None:
+        """Ask for a name until that is answered, or nobody's pod died meanwhile."""
+        answered = False
+        while not answered:
+            if self._store.gone:
+                self._store = await self._hosts.another(self._store, self._random)
+                self._channel.close()
+                self._channel = self._socket()
+            with suppress(OSError):  # its link is gone
+                answered = await self._store.stub.query(self._channel, name, self._spec.record_type) is not None
+            answered = answered or not self._store.gone
 
     @property
     def arrived(self) -> list[tuple[float, bytes]]:
@@ -115,6 +123,7 @@ class Leaks:
         self._recording = order.name
         self._spec, self._it, self._outside, self._seed = spec.exfiltration, application, outside, seed
         self._ways, self._relays = Ways(spec.exfiltration, application), 0
+        self._over: list[Act] = []  # their ledgers are closed
         self.acts = [self._act(i, np.random.default_rng(s)) for i, s in zip(incidents, own, strict=True)]
 
     def _act(self, incident: Incident, random: np.random.Generator) -> Act:
@@ -147,6 +156,7 @@ class Leaks:
             for act in self.acts:
                 await asyncio.sleep(max(0.0, act.incident.start_s - time.time() - _BEFORE_S))
                 await act.run()
+                self._over.append(act)
         finally:
             self._ways.close()
 
@@ -163,7 +173,8 @@ class Leaks:
     def gone(self, host: PodHost) -> None:
         """A pod's process has ended: agents in it are gone, and what they held."""
         for act in self.acts:
-            act.gone(host)
+            if act not in self._over:
+                act.gone(host)
 
     def ledger(self) -> list[LedgerEntry]:
         """What really happened, for every incident that began."""

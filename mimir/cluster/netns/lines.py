@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mimir.cluster.netns.wire import Call, read_reply
 from mimir.spec.app import EdgeSpec
@@ -49,12 +50,22 @@ class Line:
         self.writer.close()
 
 
+L = TypeVar("L", bound=Line)
 Speak = Callable[[Streams], Awaitable[Line]]  #: what is spoken on a new connection
 
 
 async def speak_plainly(streams: Streams) -> Line:
     """HTTP/1.1 and frames."""
     return Line(*streams)
+
+
+async def spoken(speak: Callable[[Streams], Awaitable[L]], streams: Streams) -> L:
+    """What `speak` makes of a new connection, which is closed when that fails. Raises what a broken connection raises."""
+    try:
+        return await speak(streams)
+    except BaseException:
+        streams[1].close()
+        raise
 
 
 class Lines:
@@ -109,7 +120,7 @@ class Lines:
         self._idle, self._shared = [], None
 
     async def _new(self) -> Line:
-        return await self._speak(await self._connect())
+        return await spoken(self._speak, await self._connect())
 
     async def _the_one(self) -> Line:
         async with self._opening:

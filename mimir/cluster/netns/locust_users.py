@@ -19,6 +19,7 @@ import numpy as np
 from mimir.cluster.netns.kernel import Namespace, die_with_parent
 from mimir.cluster.netns.layout import Layout
 from mimir.cluster.netns.real.base import real_entry
+from mimir.cluster.netns.unrest import Unrest
 from mimir.errors import MimirError
 from mimir.load.locust.command import locust_command, locust_environment
 from mimir.load.locust.plan import locust_plan
@@ -48,16 +49,19 @@ class Marks:
 class LocustUsers:
     """One continuous population. Counters cover what began since `count_from_ns`; they are there after `close`."""
 
-    def __init__(self, spec: Spec, layout: Layout, outside: Namespace, folder: Path, begin: tuple[str, int, int, int]):
+    def __init__(
+        self, spec: Spec, layout: Layout, outside: Namespace, folder: Path, begin: tuple[str, int, int, int], unrest: Unrest
+    ):  # fmt: skip
         """`begin`: the recording, when the load begins (ns), from when on requests count (ns), the seed."""
         assert isinstance(spec.cluster, NetnsSpec)
+        self._unrest = unrest
         self._spec, self._layout, self._outside, self._out = spec, layout, outside, folder
         self._recording, self._start_ns, self._from_ns, self._seed = begin
         self.start_s = self._start_ns / NS_PER_S
         self._real = real_entry(spec)
         self._late_s = spec.cluster.limits.late_s
         self.due = self.done = self.failed = self.late = 0
-        self.excused = 0  #: Locust's failures all count, whatever happens to pods meanwhile
+        self.excused = 0  #: failed while pods came or went: what such a change costs its users
         self.latencies_s: list[float] = []
         self._process: subprocess.Popen[bytes] | None = None
         self.population = Marks(spec.load.of(self._recording), 0)
@@ -107,7 +111,10 @@ class LocustUsers:
                 continue
             self.due += 1
             self.late += behind_s > self._late_s
-            self.failed += bool(row["error"])
+            if row["error"]:
+                excused = self._unrest.excuses(ts, ts + spent_s)
+                self.excused += excused
+                self.failed += not excused
             self.done += not row["error"]
             self.latencies_s.append(spent_s)
 

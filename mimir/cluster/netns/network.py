@@ -6,7 +6,6 @@ are fixed, so there is no ARP. Service addresses are nftables rules: DNAT to one
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -64,12 +63,12 @@ class Network:
     def part(self, pod: Pod) -> float:
         """A pod's namespace and address are gone; when that was, UTC epoch seconds."""
         _ip([f"link del {self.links.pop(pod.name)}"])
-        os.close(self.pods.pop(pod.name).fd)
+        self.pods.pop(pod.name).close()
         return round(time.time(), 6)
 
     def point(self, layout: Layout, backends: Callable[[str], list[Pod]]) -> None:
         """Lead service addresses to these pods from now on: one transaction of nftables, connections that exist stay."""
-        _nft("table ip mimir\nflush table ip mimir\n" + rules(layout, backends))
+        nft("table ip mimir\nflush table ip mimir\n" + rules(layout, backends))
 
 
 def build(layout: Layout) -> Network:
@@ -91,12 +90,13 @@ def build(layout: Layout) -> Network:
         with inner:
             _quiet(forward=False)
     _ip(lines)
-    _fill(outside, WORLD_LINK, [f"route add local {net} dev lo" for net in world], layout.outside_ips[0])
+    # the sink is whom servers of real tools answer as, where they leave that to the kernel (ptunnel does)
+    _fill(outside, WORLD_LINK, [f"route add local {net} dev lo" for net in world], addresses.sink)
     born = {}
     for pod in layout.pods:
         _fill(pods[pod.name], "eth0", [f"address add {pod.ip}/32 dev eth0"], pod.ip)
         born[pod.name] = round(time.time(), 6)
-    _nft(rules(layout))
+    nft(rules(layout))
     links = {pod.name: f"veth{number}" for number, pod in enumerate(layout.pods)}
     return Network(node, outside, pods, born, links, len(layout.pods))
 
@@ -190,7 +190,8 @@ def _ip(lines: list[str]) -> None:
     _feed([_path("ip"), "-batch", "-"], "\n".join(lines) + "\n")
 
 
-def _nft(text: str) -> None:
+def nft(text: str) -> None:
+    """Apply rules in the present namespace, all or none. MimirError when nftables refuses."""
     _feed([_path("nft"), "-f", "-"], text)
 
 

@@ -85,12 +85,12 @@ class Relay:
         self._speak = [ways.dialect(spec, incident.path, self._how, number) for number in range(len(self._how))]
         for number, node in enumerate(self.nodes[:-1]):
             if self._chooses(number) or chosen:
-                node.pod = (chosen or {}).get(node.service) or self._some_pod(node.service)
+                node.pod = (chosen or {}).get(node.service) or self._it.hosts.some(node.service, random)
         self._lines: list[Connection | None] = [None] * len(self._how)
         self._left: dict[int, float] = {}
         self._arrived: dict[int, tuple[float, bytes]] = {}
         self._sent: dict[int, bytes] = {}
-        self._done = asyncio.Event()
+        self._done, self._begun = asyncio.Event(), False
         self.replaced: list[dict[str, Any]] = []  #: hops that died: ts, service, the pod that died
 
     @property
@@ -110,6 +110,7 @@ class Relay:
 
     async def run(self) -> None:
         """Act the incident out."""
+        self._begun = True
         hops = [asyncio.ensure_future(self._hop(number)) for number in range(len(self._how))]
         done = asyncio.ensure_future(self._done.wait())
         feeding = asyncio.ensure_future(self._feed())
@@ -133,12 +134,13 @@ class Relay:
         for number, node in enumerate(self.nodes[:-1]):
             if node.pod is not host or self._done.is_set():
                 continue
-            self.replaced.append({"ts": time.time(), "service": node.service, "old": host.pod.name})
+            if self._begun:
+                self.replaced.append({"ts": time.time(), "service": node.service, "old": host.pod.name})
             if number:
                 lost = list(node.held)
                 node.held.clear()
                 self.nodes[number - 1].put(*lost, front=True)
-            node.pod = self._some_pod(node.service) if self._chooses(number) else None
+            node.pod = self._it.hosts.some(node.service, self._random) if self._chooses(number) else None
             for hop in (number - 1, number):
                 if hop >= 0 and (line := self._lines[hop]):
                     line.close()
@@ -147,10 +149,6 @@ class Relay:
     def _chooses(self, number: int) -> bool:
         """Is the pod of a station decided here? Otherwise it is the one that the service address leads the first push to."""
         return number == 0 or self._how[number - 1] is Carriage.pull or self.incident.by_pod
-
-    def _some_pod(self, service: str) -> PodHost | None:
-        hosts = [host for host in self._it.hosts.of(service) if not host.gone]
-        return hosts[int(self._random.integers(len(hosts)))] if hosts else None
 
     async def _feed(self) -> None:
         for number, (at, data) in enumerate(zip(self.incident.message_ns.tolist(), self._data, strict=True)):
@@ -182,7 +180,7 @@ class Relay:
         source, target, speak = self.nodes[number], self.nodes[number + 1], self._speak[number]
         for place, node in ((number, source), (number + 1, target)):
             if self._chooses(place) and (node.pod is None or node.pod.gone):  # nobody else was there when it died
-                node.pod = self._some_pod(node.service)
+                node.pod = self._it.hosts.some(node.service, self._random)
         line = self._lines[number]
         if line is None or line.used >= self._ways.per_connection(number, len(self._how)):
             if line:

@@ -20,6 +20,9 @@ become_root_of_own_world()
 Namespace.new("try")
 socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0).close()
 """
+IN_TLS = ("https", "cloud_storage")  #: channels whose certificate openssl makes
+_OPENSSL, _TUN = "apt-get install openssl", "/dev/net/tun"
+_TUN_HOW = f"load the module: modprobe tun; an ordinary user must be allowed to open {_TUN}"
 _RULES = """table ip try {
  chain c { type nat hook prerouting priority dstnat;
   ip daddr 192.0.2.1 tcp dport 80 dnat to numgen random mod 2 map { 0 : 192.0.2.2, 1 : 192.0.2.3 }:80
@@ -60,16 +63,38 @@ def tool_requirements() -> list[Requirement]:
         for name, known in TOOLS.items()
         for program in known.programs
     ]
-    how = "apt-get install openssl"
-    return [*found, Requirement("the program openssl (exfiltration in TLS)", tool("openssl") is not None, how)]
+    openssl = Requirement("the program openssl (exfiltration in TLS)", tool("openssl") is not None, _OPENSSL)
+    return [
+        *found,
+        openssl,
+        Requirement(f"{_TUN} (exfiltration=tool_iodine)", os.access(_TUN, os.R_OK | os.W_OK), _TUN_HOW),
+    ]
+
+
+def lacking(channel: str) -> list[Requirement]:
+    """What a leak's channel needs on this machine and does not find."""
+    found = []
+    if channel in TOOLS:
+        known = TOOLS[channel]
+        found = [Requirement(f"the program {p}", tool(p) is not None, f"install it: apt-get install {known.package}") for p in known.programs]  # fmt: skip
+    if channel in IN_TLS:
+        found.append(Requirement("the program openssl", tool("openssl") is not None, f"install it: {_OPENSSL}"))
+    if channel == "tool_iodine":
+        found.append(Requirement(f"the device {_TUN}", os.access(_TUN, os.R_OK | os.W_OK), _TUN_HOW))
+    return [need for need in found if not need.met]
 
 
 def child_environment() -> dict[str, str]:
     """Environment of a child process that finds this very package, and starts no threads before it has namespaces."""
+    return {**os.environ, **package_environment()}
+
+
+def package_environment() -> dict[str, str]:
+    """The part of it that is this package's own."""
     root = str(Path(__file__).resolve().parents[3])
     known = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([root, known] if known else [root])
-    return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def _tool(name: str, package: str) -> Requirement:

@@ -130,7 +130,9 @@ class Session:
         users: Users | LocustUsers = Users(application, load, first_s * NS_PER_S, self.seeds[2], start_s * NS_PER_S)
         if self.cluster.load_driver == "locust":
             begin = (self.order.name, first_s * NS_PER_S, start_s * NS_PER_S, locust_seed(self.seeds[2]))
-            users = LocustUsers(self.spec, self.layout, network.outside, self.order.folder / "locust", begin)
+            users = LocustUsers(
+                self.spec, self.layout, network.outside, self.order.folder / "locust", begin, application.unrest
+            )
         leaks = (
             Leaks(self.spec, self.order, start_s, application, outside, self.seeds[3]) if self.order.leaking else None
         )

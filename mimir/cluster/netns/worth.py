@@ -9,6 +9,8 @@ from mimir.errors import MimirError
 from mimir.exfiltration.ledger import LedgerEntry
 from mimir.spec.cluster import NetnsLimitsSpec
 
+MOST_EXCUSED = 0.2  #: share of requests that a change of pods may cost: beyond it the load was not there
+
 
 def check_worth(
     limits: NetnsLimitsSpec, facts: dict[str, Any], ledger: list[LedgerEntry], span_s: tuple[float, float]
@@ -32,6 +34,12 @@ def _reasons(
                 f"{requests[name]} of {due} requests {'were late' if name == 'late' else 'failed'} "
                 f"({requests[name] / due:.1%}, allowed {limit:.1%}: cluster.limits.{name}_share); ask for fewer load.users"
             )
+    excused = requests["excused"]
+    if due and excused / due > MOST_EXCUSED:
+        yield (
+            f"{excused} of {due} requests failed because pods came and went ({excused / due:.1%}, allowed {MOST_EXCUSED:.0%}); "
+            "ask for fewer load.triggers, smaller ones (app.triggers.<kind>.pods) or shorter ones (cluster.pods.start_s)"
+        )
     offered = facts["packets"] + facts["dropped"]
     if facts["dropped"] > limits.dropped_share * max(1, offered):
         yield (

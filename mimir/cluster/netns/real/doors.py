@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import errno
 import socket
-import subprocess
 
 from mimir.cluster.netns.kernel import Namespace
-from mimir.cluster.netns.requirements import tool
-from mimir.errors import MimirError
+from mimir.cluster.netns.network import nft
 
 AGENT_PORT = 4999  #: where agents listen in pods whose ports belong to real servers
 FIRST, LAST = 61000, 61999  #: source ports of agents; Linux gives 32768 … 60999 to everybody else
@@ -20,16 +18,10 @@ FIRST, LAST = 61000, 61999  #: source ports of agents; Linux gives 32768 … 609
 
 def open_door(namespace: Namespace, port: int) -> None:
     """Let agents be reached on a port of a pod. MimirError when nftables refuses."""
-    nft = tool("nft")
-    assert nft
     rule = f"tcp sport {FIRST}-{LAST} tcp dport {port} redirect to :{AGENT_PORT}"
     rules = f"table ip door {{\n chain in {{\n  type nat hook prerouting priority dstnat; policy accept;\n  {rule}\n }}\n}}\n"
     with namespace:
-        done = subprocess.run(  # noqa: S603
-            [nft, "-f", "-"], input=rules, text=True, capture_output=True, check=False, timeout=60
-        )
-    if done.returncode:
-        raise MimirError(f"nft refused the door of {namespace.name}: {done.stderr.strip()[:400]}")
+        nft(rules)
 
 
 def bind_as_agent(made: socket.socket, source: str) -> None:

@@ -17,11 +17,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mimir.cluster.netns.init import ENVIRONMENT, exit_code, resolve_by
 from mimir.cluster.netns.kernel import (
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUSER,
-    MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
@@ -33,7 +33,6 @@ from mimir.cluster.netns.kernel import (
 )
 
 _PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-_RESOLV = Path("/etc/resolv.conf")
 
 
 def main(arguments: list[str]) -> int:
@@ -53,7 +52,7 @@ def main(arguments: list[str]) -> int:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return exit_code(os.waitpid(child, 0)[1])
 
 
 def _init(job: dict[str, Any], watched: int) -> int:
@@ -63,17 +62,16 @@ def _init(job: dict[str, Any], watched: int) -> int:
     die_with_parent(0)  # the parent is in another process namespace, where it has no number
     if select.select([watched], [], [], 0)[0]:
         return 1  # it went before the call
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **job["env"]}  # noqa: S108
-    how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": environment, "cwd": "/tmp"}  # noqa: S108
+    how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": ENVIRONMENT | job["env"], "cwd": "/tmp"}  # noqa: S108
     for command in job["before"]:
         subprocess.run(command, check=True, **how)  # noqa: S603
     commands = {subprocess.Popen(command, **how).pid: name for name, command in job["commands"].items()}  # noqa: S603
     while True:
         pid, status = os.wait()
         if pid in commands:
-            code = os.waitstatus_to_exitcode(status)
+            code = exit_code(status)
             if job["ends"]:
-                return code if code >= 0 else 128 - code
+                return code
             print(f"{commands[pid]} ended with exit code {code}", file=sys.stderr, flush=True)
             return 1
 
@@ -81,7 +79,6 @@ def _init(job: dict[str, Any], watched: int) -> int:
 def _private_files(job: dict[str, Any]) -> None:
     """This pod's own view of the file system: folders of its own in memory, resolver, processes."""
     mount("none", "/", "", MS_REC | MS_PRIVATE)
-    resolv = _RESOLV.resolve()
     for folder in job["hide"]:
         mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={job['tmpfs_mb']}m")
     os.chmod("/tmp", 0o1777)  # noqa: S103, S108
@@ -92,12 +89,7 @@ def _private_files(job: dict[str, Any]) -> None:
         Path(name).write_text(text, encoding="utf-8")
     for name, target in job["links"].items():
         Path(name).symlink_to(target)
-    if not resolv.exists():  # a link into /run, which is hidden
-        resolv.parent.mkdir(parents=True, exist_ok=True)
-        resolv.touch()
-    own = Path("/run/resolv.conf")
-    own.write_text(job["resolv"], encoding="ascii")
-    mount(str(own), str(resolv), "", MS_BIND)
+    resolve_by(job["resolv"], job["hide"])
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 

@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mimir.cluster.netns.kernel import Namespace
-from mimir.cluster.netns.launch import resolv_conf
-from mimir.cluster.netns.layout import CLUSTER_ZONE, Layout
 from mimir.cluster.netns.requirements import child_environment
 from mimir.errors import MimirError
 
@@ -41,13 +39,6 @@ class Job:
     hide: list[str] = field(default_factory=lambda: ["/tmp", "/run"])  # noqa: S108
     tmpfs_mb: int = 512  #: most that each hidden folder can hold
     ends: bool = False
-
-
-def resolver(layout: Layout) -> str:
-    """The resolv.conf of a pod of the application."""
-    dns = layout.cluster.dns
-    search = [f"{layout.app.namespace}.svc.{CLUSTER_ZONE}", *dns.search]
-    return resolv_conf(layout.cluster.addresses.dns_service, search, dns.ndots)
 
 
 def user(name: str) -> tuple[int, int]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from mimir.cluster.netns.hosts import Host, Hosts, PodHost
 from mimir.cluster.netns.layout import Layout
-from mimir.cluster.netns.lines import Line, Speak
+from mimir.cluster.netns.lines import Line, Speak, spoken
 from mimir.cluster.netns.network import Network
 from mimir.cluster.netns.real.doors import open_door
-from mimir.cluster.netns.real.processes import Job, RealPod, resolver, user
+from mimir.cluster.netns.real.processes import Job, RealPod, user
 from mimir.cluster.netns.stores.driver import Driver
 from mimir.cluster.netns.stores.known import Known
 from mimir.cluster.netns.tasks import BROKEN
@@ -47,7 +47,7 @@ class Stores:
             namespace, port = self._network.pods[pod.name], self._layout.app.services[name].target_port
             driver = self._drivers[name]
             uid, gid = user(driver.user)
-            job = Job(uid=uid, gid=gid, resolv=resolver(self._layout), **driver.job(port))
+            job = Job(uid=uid, gid=gid, resolv=self._layout.resolv_conf(self._layout.app.namespace), **driver.job(port))
             self.pods[name] = RealPod(namespace, job, self._logs / f"{pod.name}.log")
             open_door(namespace, port)
         self.facts["start_s"] = dict(
@@ -95,9 +95,8 @@ class Stores:
             self.pods[name].check()
             try:
                 async with asyncio.timeout(10):
-                    line = await self._drivers[name].speak(
-                        await host.connect("127.0.0.1", self._layout.app.services[name].target_port)
-                    )
+                    port = self._layout.app.services[name].target_port
+                    line = await spoken(self._drivers[name].speak, await host.connect("127.0.0.1", port))
                     break
             except BROKEN as error:
                 if time.monotonic() - begun_s > _LIMIT_S:

@@ -44,14 +44,16 @@ class Keys:
     def __init__(self) -> None:
         self.put: RedisLine | None = None
         self._there: set[Command] = set()
+        self._putting = asyncio.Lock()
 
     async def prepare(self, verb: str, key: bytes, size: int) -> None:
-        """Let a key hold a value of `size` bytes."""
-        if self.put is None or (verb.encode(), key) in self._there:
-            return
-        self._there.add((verb.encode(), key))
-        value = filler(size)
-        await self.put.send(*((b"SET", key, value) if verb == "GET" else (b"HSET", key, _FIELD, value)))
+        """Let a key hold a value of `size` bytes; it does when this returns. ConnectionError when Redis refuses."""
+        async with self._putting:
+            if self.put is None or (verb.encode(), key) in self._there:
+                return
+            value = filler(size)
+            await self.put.send(*((b"SET", key, value) if verb == "GET" else (b"HSET", key, _FIELD, value)))
+            self._there.add((verb.encode(), key))
 
 
 class RedisLine(StoreLine):
@@ -99,6 +101,8 @@ class RedisLine(StoreLine):
             arguments, where = _PLAIN[verb]
             whole = self._padded(arguments, where, call.size) if where else arguments
         reply = await self.send(*whole)
+        if reply is None:
+            raise ConnectionError(f"Redis: {verb} {whole[1][:20]!r} found nothing")
         self.used_s, self.exchanges = asyncio.get_running_loop().time(), self.exchanges + 1
         return len(reply) + 5 + len(str(len(reply))) if isinstance(reply, bytes) and verb in _READS else call.wanted
 

@@ -17,7 +17,7 @@ from mimir.cluster.netns.lines import Speak, speak_plainly
 from mimir.cluster.netns.network import Network
 from mimir.cluster.netns.real.doors import open_door
 from mimir.cluster.netns.real.https import Visitor
-from mimir.cluster.netns.real.processes import Job, RealPod, resolver, user
+from mimir.cluster.netns.real.processes import Job, RealPod, user
 from mimir.cluster.netns.wordpress import galera, web
 from mimir.errors import MimirError
 from mimir.load.real import AUTHORS, PASSWORD, REAL, author, real_request
@@ -175,7 +175,7 @@ class WordPress:
 
     def _job(self, commands: dict[str, list[str]], owner: str, **more: Any) -> Job:
         uid, gid = user(owner)
-        return Job(commands, uid, gid, resolver(self._layout), **more)
+        return Job(commands, uid, gid, self._layout.resolv_conf(self._layout.app.namespace), **more)
 
     async def _status(self, pod: str, pattern: str) -> dict[str, str]:
         namespace: Namespace = self._network.pods[pod]
