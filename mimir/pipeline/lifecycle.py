@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -47,6 +49,27 @@ def exclusive(run_directory: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def workers_of(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of fresh processes that end with this one. When its block is left by an error or Ctrl-C, nothing that waits
+    is begun any more, and what is under way is stopped: half-made results are left to the next run to clear."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, context, initializer=leave_with_parent, initargs=(os.getpid(),)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            stop_workers(pool)
+            raise
+
+
+def stop_workers(pool: ProcessPoolExecutor) -> None:
+    """Begin nothing that waits, and tell the processes to stop."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
 
 
 def leave_with_parent(parent: int) -> None:

@@ -90,6 +90,9 @@ def run_path(spec: Spec, plain: dict[str, Any]) -> Path:
 def make_plan(spec: Spec, path: Path) -> dict[str, Any]:
     """What would happen: recordings, windows, what the cluster would create."""
     names = [order.name for order in planned(spec)]
+    created = create_cluster(spec).plan(spec)
+    if "real_time_s" in created:
+        created["real_time_s"] = sum(order.duration_s for order in planned(spec))  # training recording included
     return {
         "run_directory": str(path),
         "recordings": [_planned(spec, order) for order in planned(spec)],
@@ -100,7 +103,7 @@ def make_plan(spec: Spec, path: Path) -> dict[str, Any]:
             *analysis.STAGES,
             "track",
         ],
-        "cluster": create_cluster(spec).plan(spec),
+        "cluster": created,
     }
 
 

@@ -116,7 +116,11 @@ KS: Kolmogorov distance of connection lengths.""",
 
 
 def _both(verdicts: pd.DataFrame, detectors: list[str]) -> str:
-    lines = ["Three incidents a recording; one alert a day is allowed; false alerts are those of the benign windows of test and quiet together. With so few incidents a difference of one says nothing."]  # fmt: skip
+    leaks = (
+        verdicts[(verdicts["recording"] == "test") & (verdicts["incident"] != "")].groupby("app")["incident"].nunique()
+    )
+    count = " to ".join(map(str, sorted({int(leaks.min()), int(leaks.max())}))) if len(leaks) else "No"
+    lines = [f"Incidents a recording: {count}; one alert a day is allowed; false alerts are those of the benign windows of test and quiet together. With so few incidents a difference of one says nothing."]  # fmt: skip
     for window_s in sorted(verdicts["window_s"].unique(), reverse=True):
         lines += [f"Windows of {window_s} s:", judged.side_by_side(verdicts, int(window_s), detectors)]
     return "\n\n".join(lines)
@@ -132,7 +136,7 @@ def _real(facts: dict[str, Any], verdicts: pd.DataFrame, detectors: list[str], f
         f"""Everything here crossed real sockets: calls, look-ups, probes, and the leak, whose bytes were counted and hashed where they arrived. Benign traffic: {", ".join(f"{h:.2f} h of {a}" for a, h in benign_h.items())} beside
 the test. Thresholds come from `calibrate` at one false alert a day, before the test is looked at; a calibration this short extrapolates that level. `found`: an alert while data
 leaked; then seconds from the first stolen byte to it, and the bytes gone by then. False alerts are counted in the benign windows of test and quiet; quiet repeats the walks of
-the test's users, so these hours are not quite independent. One incident a rate: the table shows what happened, not a probability.""",
+the test's users, so these hours are not quite independent. With so few incidents a rate the table shows what happened, not a probability.""",
     ]
     for window_s in sorted(verdicts["window_s"].unique(), reverse=True):
         parts.append(f"## Windows of {window_s} s")

@@ -53,12 +53,12 @@ _SUMS = ["request_bytes", "response_bytes", "exchanges", "connections", "packets
 
 
 def verdict(ratio: float, low: float, high: float) -> str:
-    """Within the tolerance; or off, which is chance where the interval holds 1.
+    """Within the tolerance; or off, which is chance where the interval holds 1; or absent, where one side has none.
 
-    >>> verdict(1.1, 1.05, 1.15), verdict(1.5, 0.9, 2.0), verdict(1.5, 1.2, 1.8)
-    ('within 20 %', 'off by chance', 'off')
+    >>> verdict(1.1, 1.05, 1.15), verdict(1.5, 0.9, 2.0), verdict(1.5, 1.2, 1.8), verdict(np.inf, 1.2, np.inf)
+    ('within 20 %', 'off by chance', 'off', 'absent')
     """
-    if not np.isfinite(ratio):
+    if not np.isfinite(ratio) or ratio == 0:
         return ABSENT
     if abs(ratio - 1) <= TOLERANCE:
         return WITHIN
@@ -68,8 +68,8 @@ def verdict(ratio: float, low: float, high: float) -> str:
 def compare(blocks: pd.DataFrame, residuals: pd.DataFrame) -> pd.DataFrame:
     """app, EDGE, measure, real, simulated, ratio (simulated to real), low, high, verdict, and the exchanges of both.
 
-    Intervals are those of a block bootstrap: blocks of both clusters are drawn independently. Edges of which either side
-    has fewer than LEAST_EXCHANGES have the verdict `absent` where one has none, and none at all where both have some.
+    Intervals are those of a block bootstrap: blocks of both clusters are drawn independently. Edges of which both sides
+    have fewer than LEAST_EXCHANGES are left out; where only one has, nothing but the count is compared.
     """
     rows = [row for app, part in blocks.groupby("app", sort=False) for row in _app(str(app), part)]
     rows += list(_residuals(residuals, {(r["app"], *(r[c] for c in EDGE)): r for r in rows}))
@@ -85,12 +85,7 @@ def _app(app: str, blocks: pd.DataFrame) -> Iterator[dict[str, object]]:
         if max(counts.values()) < LEAST_EXCHANGES:
             continue
         if min(counts.values()) < LEAST_EXCHANGES:
-            yield (
-                head
-                | counts
-                | _row("exchanges", *(s["exchanges"] / s["users"] for s in sums.values()))
-                | {"verdict": ABSENT if min(counts.values()) == 0 else CHANCE}
-            )
+            yield head | counts | _row("exchanges", *(s["exchanges"] / s["users"] for s in sums.values()))
             continue
         for measure in MEASURES:
             real, model = (measure.value(sums[c]) for c in (REAL, MODEL))
@@ -101,9 +96,11 @@ def _row(name: str, real: Floats, model: Floats) -> dict[str, object]:
     """The first of the values is that of the sample, the others those of its resamples."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = model / real
-    defined = ratio[1:][np.isfinite(ratio[1:])]
+    defined = ratio[1:][
+        ~np.isnan(ratio[1:])
+    ]  # infinite where a resample has none of the real side: as far off as can be
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) * 2 > len(ratio) else (np.nan, np.nan)
+    low, high = np.quantile(defined, [tail, 1 - tail], method="inverted_cdf") if len(defined) else (np.nan, np.nan)
     return {
         "measure": name, "real": float(real[0]), "simulated": float(model[0]), "ratio": float(ratio[0]),
         "low": float(low), "high": float(high), "verdict": verdict(float(ratio[0]), float(low), float(high)),

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mimir.report.counted import poisson_rate
 from mimir.report.fidelity_compare import MODEL, REAL
-from mimir.report.fidelity_tables import markdown, number
+from mimir.report.fidelity_tables import number
+from mimir.report.markdown import markdown
 from mimir.units import DAY_S, HOUR_S, format_bytes
 
-QUIET = "quiet"
-CHAMPION = "invariants"
+Incident = tuple[float, dict[str, float]]  #: rate (B/min), measure → value
 
 
 def false_alerts(part: pd.DataFrame) -> tuple[int, float]:
@@ -23,21 +24,20 @@ def false_alerts(part: pd.DataFrame) -> tuple[int, float]:
 
 
 def per_day(count: int, hours: float) -> str:
-    """Alerts a day with the exact interval of a Poisson rate (Garwood 1936)."""
-    from scipy.special import gammaincinv
-
+    """Alerts a day with their exact interval."""
     days = hours * HOUR_S / DAY_S
-    low, high = (0.0 if count == 0 else float(gammaincinv(count, 0.025))), float(gammaincinv(count + 1, 0.975))
-    return f"{number(count / days)} [{number(low / days)} to {number(high / days)}]"
+    low, high = (float(end) for end in poisson_rate(count, days))
+    return f"{number(count / days)} [{number(low)} to {number(high)}]"
 
 
-def incidents(part: pd.DataFrame) -> dict[float, dict[str, float]]:
-    """Rate → measure → value, one incident a rate."""
+def incidents(part: pd.DataFrame) -> list[Incident]:
+    """Incidents of one detector, application, cluster and window length: greatest rate first, then by name."""
     of = part[(part["recording"] == "test") & (part["incident"] != "")]
-    found: dict[float, dict[str, float]] = {}
+    found: dict[str, Incident] = {}
     for _, row in of.iterrows():
-        found.setdefault(float(row["rate_bytes_per_min"]), {})[str(row["measure"])] = float(row["value"])
-    return dict(sorted(found.items(), reverse=True))
+        one = found.setdefault(str(row["incident"]), (float(row["rate_bytes_per_min"]), {}))
+        one[1][str(row["measure"])] = float(row["value"])
+    return [found[name] for name in sorted(found, key=lambda name: (-found[name][0], name))]
 
 
 def outcome(measures: dict[str, float]) -> str:
@@ -47,9 +47,9 @@ def outcome(measures: dict[str, float]) -> str:
     return f"{measures['delay_s']:.0f} s, {format_bytes(measures['bytes_before_alert'])}"
 
 
-def claims(of: dict[float, dict[str, float]]) -> tuple[str, str]:
+def claims(of: Sequence[Incident]) -> tuple[str, str]:
     """(incidents whose path was named right, of those found; median relative error of the size)."""
-    found = [m for m in of.values() if m.get("detected")]
+    found = [m for _, m in of if m.get("detected")]
     if not found:
         return "–", "–"
     errors = [m["size_relative_error"] for m in found if "size_relative_error" in m]
@@ -61,16 +61,17 @@ def real_table(verdicts: pd.DataFrame, app: str, window_s: int, detectors: Seque
     """One row a detector: found by rate (delay, bytes lost before the first alert), path, size, false alerts."""
     part = verdicts[(verdicts["app"] == app) & (verdicts["cluster"] == REAL) & (verdicts["window_s"] == window_s)]
     if not len(part):
-        return f"No recording of {app} is long enough for windows of {window_s} s."
-    rates = list(incidents(part[part["detector"] == detectors[0]]))
+        return f"{app} was not judged in windows of {window_s} s: its `detector.windows_s` has no such length."
+    rates = list(dict.fromkeys(rate for rate, _ in incidents(part[part["detector"] == detectors[0]])))
     rows = []
     for detector in detectors:
         mine = part[part["detector"] == detector]
         of = incidents(mine)
         count, hours = false_alerts(mine)
         right, error = claims(of)
-        rows.append([detector, f"{sum(bool(m.get('detected')) for m in of.values())} of {len(of)}",
-                     *(outcome(of[rate]) for rate in rates), right, error, f"{count} in {hours:.1f} h", per_day(count, hours)])  # fmt: skip
+        seen = sum(bool(m.get("detected")) for _, m in of)
+        by_rate = ("; ".join(outcome(m) for at, m in of if at == rate) or "–" for rate in rates)
+        rows.append([detector, f"{seen} of {len(of)}", *by_rate, right, error, f"{count} in {hours:.1f} h", per_day(count, hours)])  # fmt: skip
     head = ["detector", "found", *(f"{format_bytes(rate)}/min" for rate in rates), "path right", "size off by", "false alerts", "a day [95 %]"]  # fmt: skip
     return markdown(head, rows)
 
@@ -89,7 +90,7 @@ def side_by_side(verdicts: pd.DataFrame, window_s: int, detectors: Sequence[str]
             for cluster in (REAL, MODEL):
                 mine = part[part["cluster"] == cluster]
                 of = incidents(mine)
-                seen = [m for m in of.values() if m.get("detected")]
+                seen = [m for _, m in of if m.get("detected")]
                 lost = sum(m["bytes_before_alert"] for m in seen)
                 delay = f"{np.median([m['delay_s'] for m in seen]):.0f} s" if seen else "–"
                 count, hours = false_alerts(mine)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,11 +15,9 @@ from mimir.report.png import png_figure
 from mimir.report.theme import LIGHT
 from mimir.units import format_bytes
 
-if TYPE_CHECKING:
-    pass
-
 PANELS = ("request_bytes", "response_bytes", "packets", "exchanges")
 BUSIEST = 6
+MOST = 3.4  #: largest ratio drawn
 
 
 def ratios(path: Path, compared: pd.DataFrame, app: str) -> None:
@@ -37,10 +34,10 @@ def ratios(path: Path, compared: pd.DataFrame, app: str) -> None:
                     place[tuple(row[c] for c in EDGE)],
                     LIGHT["leak"] if row["verdict"] == OFF else LIGHT["accent"],
                 )
-                axis.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.4)
+                axis.plot([row["low"], min(row["high"], MOST)], [y, y], color=colour, lw=1.4)
                 axis.plot(row["ratio"], y, "o", color=colour, ms=4)
             axis.set_xscale("log")
-            axis.set_xlim(0.3, 3.4)
+            axis.set_xlim(0.3, MOST)
             axis.set_xticks([0.5, 1, 2], ["0.5", "1", "2"])
             axis.minorticks_off()
             axis.set_title(SHORT[name] + (" an exchange" if name != "exchanges" else " a user request"), fontsize=11)
@@ -105,13 +102,13 @@ def detections(path: Path, verdicts: pd.DataFrame, window_s: int, detectors: Seq
             for number, detector in enumerate(detectors):
                 of = incidents(part[(part["app"] == app) & (part["detector"] == detector)])
                 spread = 1.06 ** (number - (len(detectors) - 1) / 2)
-                for rate, found in of.items():
+                for rate, found in of:
                     seen = bool(found.get("detected"))
                     axis.plot(rate * spread, max(found["delay_s"], 1.0) if seen else top, marks[number % len(marks)], ms=7 if number == 0 else 5,
                               color=LIGHT[colours[number % len(colours)]], fillstyle="full" if seen else "none", label=detector)  # fmt: skip
             axis.axhline(top, color=LIGHT["line"], lw=1)
             axis.set_xscale("log")
-            rates = list(of)
+            rates = sorted({rate for rate, _ in of})
             axis.set_xticks(rates, [f"{format_bytes(rate)}/min" for rate in rates])
             axis.minorticks_off()
             axis.set_title(app, fontsize=11)

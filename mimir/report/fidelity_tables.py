@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import numpy as np
 import pandas as pd
 
 from mimir.report.fidelity_compare import ABSENT, CHANCE, EDGE, MEASURES, MODEL, NAMES, OFF, REAL, RESIDUAL, WITHIN
-from mimir.report.fidelity_reasons import reason_of
+from mimir.report.fidelity_reasons import UNKNOWN, Seen, reason_of
+from mimir.report.markdown import markdown
 
 SHAPES = ("request sizes", "response sizes")
 SHORT = {
@@ -19,18 +18,14 @@ WORDS = {m.name: m.words for m in MEASURES} | {RESIDUAL: "I3 residual, share of 
 VERDICTS = (WITHIN, CHANCE, OFF, ABSENT)
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, first column left, the others right."""
-    lines = [" | ".join(head), " | ".join(["---", *["---:"] * (len(head) - 1)]), *(" | ".join(row) for row in rows)]
-    return "\n".join(f"| {line} |" for line in lines)
-
-
 def number(value: float) -> str:
     """Three significant digits, no exponent.
 
-    >>> number(12345.6), number(0.01234), number(float("nan"))
-    ('12,346', '0.0123', '–')
+    >>> number(12345.6), number(0.01234), number(float("nan")), number(float("inf"))
+    ('12,346', '0.0123', '–', '∞')
     """
+    if value == np.inf:
+        return "∞"
     if not np.isfinite(value):
         return "–"
     if value == 0:
@@ -76,25 +71,33 @@ def _cell(row: pd.Series) -> str:
 
 
 def off(compared: pd.DataFrame, sizes: pd.DataFrame, app: str) -> str:
-    """Every edge and measure that is off and not by chance, with its interval and the cause."""
+    """Every edge and measure that is off and not by chance, with its interval and the cause; how many have none."""
     part = compared[(compared["app"] == app) & compared["verdict"].isin([OFF, ABSENT])]
-    rows = [
-        [
-            edge_name(row), WORDS[row["measure"]], f"{number(row['real'])} · {number(row['simulated'])}",
-            f"{number(row['ratio'])} [{number(row['low'])} to {number(row['high'])}]" if row["verdict"] == OFF else ABSENT,
-            reason_of(app, row["client"], row["server"], row["measure"]),
-        ]
-        for _, row in part.iterrows()
-    ]  # fmt: skip
-    shapes = sizes[(sizes["app"] == app) & (sizes["verdict"] == OFF)]
-    rows += [
-        [
-            edge_name(row), f"{row['way']} sizes, B", f"mean {number(row['mean_real'])} · {number(row['mean_simulated'])}",
-            f"{number(row['wasserstein'])} B apart", reason_of(app, row["client"], row["server"], f"{row['way']} sizes"),
-        ]
-        for _, row in shapes.iterrows()
-    ]  # fmt: skip
-    return markdown(["edge", "measure", "real · simulated", "simulated / real", "why"], rows) if rows else "None."
+    rows = [_off(row) for _, row in part.iterrows()]
+    rows += [_shape_off(row) for _, row in sizes[(sizes["app"] == app) & (sizes["verdict"] == OFF)].iterrows()]
+    if not rows:
+        return "None."
+    unknown = [f"{row[0]} ({row[1]})" for row in rows if row[-1] == UNKNOWN]
+    told = f"Not explained, {len(unknown)} of {len(rows)}: {'; '.join(unknown)}." if unknown else ""
+    return "\n\n".join(
+        [markdown(["edge", "measure", "real · simulated", "simulated / real", "why"], rows), *([told] if told else [])]
+    )
+
+
+def _off(row: pd.Series) -> list[str]:
+    real, simulated = float(row["real"]), float(row["simulated"])
+    exchanges = min(float(row[f"exchanges_{cluster}"]) for cluster in (REAL, MODEL))
+    seen = Seen(row["app"], row["client"], row["server"], row["measure"], real, simulated, exchanges)
+    interval = f"{number(row['ratio'])} [{number(row['low'])} to {number(row['high'])}]"
+    values = f"{number(real)} · {number(simulated)}"
+    return [edge_name(row), WORDS[seen.measure], values, interval if row["verdict"] == OFF else ABSENT, reason_of(seen)]
+
+
+def _shape_off(row: pd.Series) -> list[str]:
+    real, simulated = float(row["mean_real"]), float(row["mean_simulated"])
+    seen = Seen(row["app"], row["client"], row["server"], f"{row['way']} sizes", real, simulated)
+    values = f"mean {number(real)} · {number(simulated)}"
+    return [edge_name(row), f"{seen.measure}, B", values, f"{number(row['wasserstein'])} B apart", reason_of(seen)]
 
 
 def by_chance(compared: pd.DataFrame, app: str) -> str:

@@ -19,7 +19,15 @@ SMALL = [
 
 
 def test_cases_are_one_spec_on_both_clusters_with_and_without_the_leak() -> None:
-    both = cases(["sockshop", "wordpress"], ["load.users=5", "wordpress:load.users=9"])
+    words = [
+        "load.users=5",
+        "wordpress:load.users=9",
+        "wordpress:capture.windows_s=[10]",
+        "wordpress:detector.windows_s=[10]",
+    ]
+    both = cases(["sockshop", "wordpress"], words, ["invariants", "cusum"])
+    windows = [{name: part["windows_s"] for name, part in case.detectors.items()} for case in both]
+    assert windows == [dict.fromkeys(["invariants", "cusum"], length) for length in ([60, 10], [60, 10], [10], [10])]
     assert [(c.app, c.cluster) for c in both] == [
         (a, k) for a in ("sockshop", "wordpress") for k in ("netns", "simulated")
     ]
@@ -35,6 +43,8 @@ def test_cases_are_one_spec_on_both_clusters_with_and_without_the_leak() -> None
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(SpecError, match="windows"):
         cases(["sockshop"], ["load.duration_s=10"])
+    with pytest.raises(SpecError, match="capture does not compute"):  # before 45 minutes of recording, not after
+        cases(["sockshop"], ["sockshop:detector.windows_s=[7]"], ["allowlist"])
     assert overrides_of("wordpress", ["sockshop:load.users=5"]) == []
 
 

@@ -12,8 +12,8 @@ import pytest
 from mimir.files import write_json
 from mimir.report.fidelity import write_pages
 from mimir.report.fidelity_compare import ABSENT, CHANCE, EDGE, OFF, WITHIN, compare
-from mimir.report.fidelity_detectors import false_alerts, incidents, outcome, per_day
-from mimir.report.fidelity_reasons import reason_of
+from mimir.report.fidelity_detectors import false_alerts, incidents, outcome, per_day, real_table
+from mimir.report.fidelity_reasons import UNKNOWN, Seen, reason_of
 from mimir.report.fidelity_shapes import lengths_apart, sizes_apart
 
 USERS, CALLS, ODD, GONE = (
@@ -137,8 +137,8 @@ def verdict_rows() -> pd.DataFrame:
 def test_detections_are_told_by_rate_with_their_cost() -> None:
     part = verdict_rows().query("cluster == 'netns' and detector == 'invariants'")
     of = incidents(part)
-    assert list(of) == [100_000, 20_000, 5000]
-    assert [outcome(m) for m in of.values()] == ["61 s, 100 kB", "61 s, 20 kB", "no"]
+    assert [rate for rate, _ in of] == [100_000, 20_000, 5000]
+    assert [outcome(m) for _, m in of] == ["61 s, 100 kB", "61 s, 20 kB", "no"]
     count, hours = false_alerts(part)
     assert (count, hours) == (2, pytest.approx(1.0))
     assert per_day(count, hours) == "48.0 [5.81 to 173]"
@@ -201,5 +201,33 @@ def test_every_figure_of_the_pages_is_drawn(folder: Path) -> None:
         assert (folder.parent / image).stat().st_size > 5000, image
 
 
-def test_what_is_not_known_is_said_so() -> None:
-    assert reason_of("no-such-app", "a", "b", "packets") == "not explained yet"
+def test_incidents_of_the_same_rate_are_told_one_by_one() -> None:
+    both = verdict_rows()
+    again = both[both["incident"] == "leak-1"].assign(incident="leak-3")
+    again.loc[again["measure"] == "delay_s", "value"] = 301.0
+    table = real_table(pd.concat([both, again]), "shop", 60, ["invariants", "random"])
+    assert "| invariants | 3 of 4 | 61 s, 100 kB | 61 s, 20 kB; 301 s, 20 kB | no | 3 of 3 |" in table
+    assert "| random | 0 of 4 | no | no; no | no |" in table
+    assert "detector.windows_s" in real_table(both, "shop", 10, ["invariants"])
+
+
+def test_few_exchanges_on_one_side_are_judged_by_their_interval() -> None:
+    table = blocks({})
+    odd = (table["server"] == "db") & (table["cluster"] == "simulated")
+    table.loc[odd, "exchanges"] = 4  # 80 in all, where about a thousand really are
+    compared = compare(table, residuals(1.0))
+    (row,) = (row for _, row in compared[compared["server"] == "db"].iterrows() if row["measure"] == "exchanges")
+    assert row["exchanges_simulated"] == 80
+    assert row["high"] < 0.1
+    assert row["verdict"] == OFF
+
+
+def test_causes_explain_only_what_they_can() -> None:
+    fewer, more = (Seen("shop", "orders", "user", "residual", real, 0.05, 1000) for real in (0.1, 0.02))
+    assert reason_of(fewer) == UNKNOWN
+    assert "content_share" in reason_of(more)
+    assert reason_of(Seen("no-such-app", "a", "b", "packets", 1, 2)) == UNKNOWN
+    ports = Seen("shop", "a", "kube-dns", "connections", 3.0, 1.0)
+    assert "resolver" in reason_of(ports)
+    assert "pools" in reason_of(ports._replace(real=0.5))
+    assert reason_of(Seen("shop", "a", "kube-dns", "exchanges", 1, 2, 9000)) == UNKNOWN  # many: no chance

@@ -10,18 +10,18 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from mimir.errors import EXIT_DONE, MimirError
 from mimir.files import atomic, write_json
 from mimir.pipeline.cache import Result, cached, stage_key
-from mimir.pipeline.fidelity.cases import BENIGN, Case, cases, overrides_of, record_cases
+from mimir.pipeline.fidelity.cases import BENIGN, DETECTORS, Case, cases, record_cases
+from mimir.pipeline.lifecycle import interruptible, workers_of
 from mimir.pipeline.recordings import Recorded
 
 APPS = ("sockshop", "hipsterstore", "wordpress")
-DETECTORS = ("invariants", "allowlist", "pca_spe", "cusum", "egress_volume", "random")
 PACKET_ROOMS = ("capture", "flows", "pipeline/fidelity/packets.py")
 VERDICT_ROOMS = ("detectors", "evaluation", "flows", "graphs", "spec", "pipeline/fidelity/judgement.py")
 TABLES = ("blocks", "sizes", "lengths", "residuals", "verdicts")
@@ -43,9 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     apps = [word for word in options.words if "=" not in word] or list(APPS)
     cache = (options.runs / ".cache").absolute()
     try:
-        wanted = cases(apps, overrides)
-        recorded = record_cases(wanted, cache, options.workers, _say)
-        tables = _measured(wanted, recorded, cache, overrides, options.workers)
+        wanted = cases(apps, overrides, DETECTORS)  # everything is checked before anything is recorded
+        with interruptible():
+            recorded = record_cases(wanted, cache, options.workers, _say)
+            tables = _measured(wanted, recorded, cache, options.workers)
     except MimirError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -59,21 +60,23 @@ def _measured(
     wanted: Sequence[Case],
     recorded: Mapping[tuple[str, str], Mapping[str, Recorded]],
     cache: Path,
-    overrides: Sequence[str],
     workers: int,
 ) -> dict[str, list[Path]]:
     """Files of each table, in a fixed order."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     tables: dict[str, list[Path]] = {name: [] for name in TABLES}
-    with ProcessPoolExecutor(workers) as pool:
+    with workers_of(workers) as pool:
         futures: list[tuple[tuple[str, ...], str, Any]] = []
         for case in wanted:
             of = recorded[case.app, case.cluster]
             futures += [(("blocks", "sizes", "lengths"), f"{name}", pool.submit(_packets, case, name, of[name], cache)) for name in BENIGN]  # fmt: skip
             futures.append((("residuals",), case.app, pool.submit(_residuals, case, of, cache)))
-            futures += [(("verdicts",), name, pool.submit(_verdicts, case, name, of, cache, overrides)) for name in DETECTORS]  # fmt: skip
+            futures += [(("verdicts",), name, pool.submit(_verdicts, case, name, of, cache)) for name in case.detectors]  # fmt: skip
         for number, (names, what, future) in enumerate(futures, 1):
-            folder = future.result().folder
+            try:
+                folder = future.result().folder
+            except BrokenProcessPool:
+                raise MimirError(f"measuring {', '.join(names)} ({what}): its process died (out of memory?)") from None
             _say(f"measured {number} of {len(futures)}: {', '.join(names)} ({what})")
             for name in names:
                 tables[name].append(folder / f"{name}.parquet")
@@ -123,25 +126,12 @@ def _residuals(case: Case, recorded: Mapping[str, Recorded], cache: Path) -> Res
     return cached(cache, "fidelity", key, make)
 
 
-def _verdicts(
-    case: Case, detector: str, recorded: Mapping[str, Recorded], cache: Path, overrides: Sequence[str]
-) -> Result:
+def _verdicts(case: Case, detector: str, recorded: Mapping[str, Recorded], cache: Path) -> Result:
     import pandas as pd
 
     from mimir.pipeline.fidelity.judgement import verdicts
-    from mimir.spec.compose import composed
 
-    plain = case.leaking
-    if detector != plain["detector"]["name"]:
-        from mimir.spec.build import to_dict
-
-        other = composed(
-            [
-                f"detector={detector}",
-                *(o for o in overrides_of(case.app, overrides) if o.startswith("detector.windows_s")),
-            ]
-        )
-        plain = plain | {"detector": to_dict(other)["detector"]}
+    plain = case.leaking | {"detector": case.detectors[detector]}
     head = {"app": case.app, "cluster": case.cluster}
 
     def make(folder: Path) -> dict[str, Any]:
@@ -168,10 +158,6 @@ def _facts(
                          "duration_s": one.order.duration_s, **counts})  # fmt: skip
     plain = wanted[0].leaking
     kept = {key: plain[key] for key in ("load", "exfiltration", "evaluation", "seed")}
-    kept |= {
-        "windows_s": plain["detector"]["windows_s"],
-        "entry": {c.app: c.leaking["app"]["users"]["entry"] for c in wanted},
-    }
     kept["incident_s"] = {c.app: c.leaking["exfiltration"]["incident_duration_s"] for c in wanted}
     kept["paths"] = {c.app: c.leaking["exfiltration"]["path"] for c in wanted}
     return {"command": command, "environment": environment(), "recordings": rows, "spec": kept}

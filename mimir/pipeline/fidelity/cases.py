@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mimir.errors import MimirError, Problem, RequirementError, SpecError
 from mimir.files import read_jsonl
 from mimir.pipeline.clusters import create_cluster
-from mimir.pipeline.lifecycle import leave_with_parent
+from mimir.pipeline.detection import detector_problems
+from mimir.pipeline.lifecycle import workers_of
 from mimir.pipeline.record_key import record_key
 from mimir.pipeline.recordings import Recorded, orders, record_one
 from mimir.spec import Spec
 from mimir.spec.build import from_plain, to_dict
 from mimir.spec.compose import composed
+from mimir.spec.detector import SUPERVISED
+from mimir.spec.grid import expand
 from mimir.spec.validate import validate
 
 EXPERIMENT = "fidelity"
@@ -30,16 +32,18 @@ CLUSTERS = {
 QUIET = "quiet"  #: the test recording again, without a leak
 BENIGN = ("fit", "calibrate", QUIET)
 NAMES = ("fit", "calibrate", "test", QUIET)
+DETECTORS = ("invariants", "allowlist", "pca_spe", "cusum", "egress_volume", "random")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One application on one cluster: the spec with the leak and the one without, as JSON values."""
+    """One application on one cluster: the spec with the leak and the one without, and other detectors, as JSON values."""
 
     app: str
     cluster: str
     leaking: dict[str, Any]
     quiet: dict[str, Any]
+    detectors: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def plain(self, name: str) -> dict[str, Any]:
         """The spec that a recording belongs to."""
@@ -51,9 +55,19 @@ class Case:
         return from_plain(self.leaking)
 
 
-def cases(apps: Sequence[str], overrides: Sequence[str]) -> list[Case]:
-    """Every application on both clusters, checked. SpecError or MimirError when something does not fit."""
-    return [_case(app, cluster, overrides) for app in apps for cluster in CLUSTERS]
+def cases(apps: Sequence[str], overrides: Sequence[str], detectors: Sequence[str] = ()) -> list[Case]:
+    """Every application on both clusters with all detectors, checked. SpecError or MimirError when something does not fit."""
+    found = []
+    for app in apps:
+        parts = _detectors(app, detectors, overrides) if detectors else {}
+        found += [_case(app, cluster, overrides, parts) for cluster in CLUSTERS]
+    return found
+
+
+def _detectors(app: str, names: Sequence[str], overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Detectors as conf/detector has them, on the windows this application is judged in."""
+    windows = [word for word in overrides_of(app, overrides) if word.startswith("detector.windows_s=")]
+    return expand(EXPERIMENT, [f"app={app}", f"detector={','.join(names)}", *windows]).detectors
 
 
 def overrides_of(app: str, overrides: Sequence[str]) -> list[str]:
@@ -69,7 +83,7 @@ def overrides_of(app: str, overrides: Sequence[str]) -> list[str]:
     return [word for word in overrides if "=" in word.partition(":")[0]] + own
 
 
-def _case(app: str, cluster: str, overrides: Sequence[str]) -> Case:
+def _case(app: str, cluster: str, overrides: Sequence[str], detectors: dict[str, dict[str, Any]]) -> Case:
     words = [f"experiment={EXPERIMENT}", f"app={app}", *CLUSTERS[cluster], *overrides_of(app, overrides)]
     words = [
         word for word in words if cluster == "netns" or not word.startswith("cluster.")
@@ -77,11 +91,20 @@ def _case(app: str, cluster: str, overrides: Sequence[str]) -> Case:
     specs = composed(words), composed([*words, "exfiltration=none"])
     problems: list[Problem] = []
     for spec in specs:
-        problems += [*validate(spec), *create_cluster(spec).problems()]
+        problems += [*validate(spec), *create_cluster(spec).problems(), *detector_problems(spec)]
+    if specs[0].detector.name in SUPERVISED:
+        name = specs[0].detector.name
+        problems.append(Problem("detector", f"{name} learns from labelled leaks, and no such recording is made here", "any that learns from benign traffic"))  # fmt: skip
     if problems:
         raise SpecError(problems)
     leaking, quiet = (to_dict(spec) for spec in specs)
-    return Case(app, cluster, leaking, quiet)
+    every = {**detectors, specs[0].detector.name: leaking["detector"]}
+    for part in detectors.values():
+        other = from_plain({**leaking, "detector": part})
+        problems += detector_problems(other)
+    if problems:
+        raise SpecError(problems)
+    return Case(app, cluster, leaking, quiet, every)
 
 
 def record_cases(
@@ -118,9 +141,8 @@ def _order(spec: Spec, name: str) -> Any:
 def _in_processes(
     tasks: Sequence[tuple[Case, str]], cache: Path, workers: int, say: Callable[[str], None]
 ) -> list[tuple[tuple[Case, str], Recorded]]:
-    context = multiprocessing.get_context("spawn")
     done, failures = [], []
-    with ProcessPoolExecutor(workers, context, initializer=leave_with_parent, initargs=(os.getpid(),)) as pool:
+    with workers_of(workers) as pool:
         waiting = {pool.submit(_record, case.plain(name), name, cache): (case, name) for case, name in tasks}
         for future in as_completed(waiting):
             case, name = waiting[future]
@@ -128,8 +150,9 @@ def _in_processes(
                 done.append(((case, name), future.result()))
                 packets = int(done[-1][1].record.facts["packets"])
                 say(f"{case.cluster} {case.app} {name}: {packets:,} packets")
-            except MimirError as error:
-                failures.append(f"{case.cluster} {case.app} {name}: {error}")
+            except (MimirError, BrokenProcessPool) as error:
+                told = error if isinstance(error, MimirError) else "its process died (out of memory?), or one beside it"
+                failures.append(f"{case.cluster} {case.app} {name}: {told}")
                 say(f"failed: {failures[-1]}")
     if failures:
         raise MimirError("\n".join(failures))

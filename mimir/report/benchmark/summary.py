@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-CONFIDENCE = 0.95
+from mimir.report.counted import CONFIDENCE, poisson_rate
+
 RECALL_WANTED = 0.95  #: a rate counts as detectable from this event recall on
 Interval = tuple[float, float]
 
@@ -90,14 +91,9 @@ def trigger_alerts(table: pd.DataFrame, window_s: int, budget: float = 1.0) -> p
 
 def with_rates(alerts: pd.Series, days: pd.Series) -> pd.DataFrame:
     """Alerts a day with the exact Poisson interval."""
-    from scipy.stats import chi2
-
     out = pd.DataFrame({"alerts": alerts, "days": days})
-    tail = (1 - CONFIDENCE) / 2
-    out["per_day"] = out["alerts"] / out["days"]
-    out["low"] = np.where(out["alerts"] > 0, chi2.ppf(tail, 2 * out["alerts"].clip(lower=1)) / 2, 0.0) / out["days"]
-    out["high"] = chi2.ppf(1 - tail, 2 * (out["alerts"] + 1)) / 2 / out["days"]
-    return out
+    low, high = poisson_rate(out["alerts"], out["days"])
+    return out.assign(per_day=out["alerts"] / out["days"], low=low, high=high)
 
 
 def over_seeds(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
