@@ -36,13 +36,13 @@ types: $(VENV)/.installed-dev ## check types
 bench: $(VENV)/.installed-dev ## measure speed against other tools in one run (ARGS=--help; peers: .venv/bin/pip install -e '.[bench]')
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-benchmark: setup ## compare all detectors on all applications, ten seeds (hours; ARGS='seed=1,2,3' for fewer)
+benchmark: setup ## compare all detectors on all applications, ten seeds (hours; ARGS="seed=1,2,3" for fewer, ARGS="benchmark_mix:seed=1,2,3" for fewer of one experiment)
 	$(BIN)/python -m mimir.pipeline.benchmark $(BENCHMARKS) --out docs/results/benchmark $(ARGS)
 
 benchmark-quick: setup ## the same in a few minutes on one application: does all of it work?
 	$(BIN)/python -m mimir.pipeline.benchmark benchmark_quick $(ARGS)
 
-fidelity: setup ## the same applications simulated and run for real for 45 minutes, compared edge by edge (ARGS="sockshop load.duration_s=600 ..."; Linux)
+fidelity: setup ## the same applications simulated and run for real for 45 minutes, compared edge by edge (ARGS="sockshop load.duration_s=1800 exfiltration.incident_duration_s=300" for less; Linux)
 	$(BIN)/python -m mimir.pipeline.fidelity $(ARGS)
 
 fuzz: $(VENV)/.installed-dev ## look for inputs that break the capture reader or the connection kernels (ARGS="seconds reader|connections"; needs .venv/bin/pip install -e '.[fuzz]')

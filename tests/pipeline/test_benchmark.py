@@ -9,6 +9,9 @@ import pytest
 
 from mimir.detectors.registry import names
 from mimir.pipeline.benchmark.__main__ import main
+from mimir.pipeline.benchmark.worlds import worlds_of
+from mimir.pipeline.scoped import overrides_of
+from mimir.spec.grid import expand
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,6 +84,29 @@ def test_supervised_detectors_are_not_tested_on_what_they_were_shown(capsys: pyt
         == 2
     )
     assert "evaluation.train.rates_bytes_per_min" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_experiments_share_a_world_only_where_detectors_and_windows_agree() -> None:
+    words = {
+        "benchmark_rates": ["exfiltration=direct"],
+        "benchmark_windows": [],
+        "benchmark_load": ["load.test.users=8"],
+    }
+    grids = [expand(name, ["app=sockshop", "seed=1", "detector=allowlist", *more]) for name, more in words.items()]
+    worlds = worlds_of([(grid.experiment, grid.jobs, grid.detectors) for grid in grids])
+    assert [[job.experiment for job in world.jobs] for world in worlds] == [
+        ["benchmark_rates", "benchmark_load"], ["benchmark_windows"],
+    ]  # fmt: skip
+    assert worlds[1].detectors["allowlist"]["windows_s"] == [60, 10, 30, 120, 300]
+
+
+def test_an_override_reaches_the_experiment_it_names(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["seed=1,2", "benchmark_mix:seed=3", "benchmark_mix:load.triggers=[scale_out]"]
+    assert overrides_of("benchmark_rates", words) == ["seed=1,2"]
+    assert overrides_of("benchmark_mix", words) == ["seed=1,2", "seed=3", "load.triggers=[scale_out]"]
+    assert main(["benchmark_benign", "benchmark_mix:seed=1"]) == 2
+    assert "benchmark_mix, which is not asked for" in capsys.readouterr().err
 
 
 def test_unknown_experiments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,26 @@ def instead_of_a_world(world: World, cache: Path) -> tuple[list[Path], list[str]
     if seed == 4:
         os._exit(9)
     return [Path(str(seed)) / str(os.getpid())], [], {"recording": 1.0}
+
+
+def noted(world: World, cache: Path) -> tuple[list[Path], list[str], dict[str, float]]:
+    seed = world.jobs[0].plain["seed"]
+    (cache / str(seed)).touch()
+    if seed:
+        time.sleep(60)
+    return [], [], {}
+
+
+@pytest.mark.slow
+def test_interrupted_work_is_stopped_and_none_is_begun(tmp_path: Path) -> None:
+    worlds = [World((Job("none", {"app": {"name": "app"}, "seed": seed}),), {}) for seed in range(5)]
+
+    def say(line: str) -> None:
+        raise KeyboardInterrupt  # as Ctrl-C would while the first result is told
+
+    with pytest.raises(KeyboardInterrupt):
+        compute_all(worlds, tmp_path, 1, say, noted)
+    assert len(list(tmp_path.iterdir())) <= 2  # of five: the one that ended, and perhaps the one after it
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from mimir.files import write_json
 from mimir.report.benchmark import write_page
 from mimir.report.benchmark.goals import goals
 from mimir.report.benchmark.ranks import mean_ranks, paired, wilcoxon
-from mimir.report.benchmark.summary import Share, false_alerts, least_rates, over_seeds
+from mimir.report.benchmark.summary import Share, benign_part, false_alerts, least_rates, over_seeds
 from mimir.report.benchmark.supervised import supervised
 
 RATES = (1e6, 1e5, 1e4)
@@ -130,21 +130,84 @@ def test_supervised_detectors_stand_apart(table: pd.DataFrame, tmp_path: Path) -
     assert list(supervised(table, tmp_path, {})) == []
 
 
+def written(table: pd.DataFrame, folder: Path, **facts: Any) -> str:
+    """The page of a table."""
+    table.to_parquet(folder / "results.parquet")
+    where = {"git": {"commit": "c0ffee0000aa", "dirty": False}, "python": "3.11", "platform": "Linux", "cpus": 2}
+    seconds = {"whole": 10.0, "recording": 5.0, "arithmetic": 4.0}
+    told = {"command": "make benchmark", "seconds": seconds, "failures": [], "environment": where} | facts
+    write_json(folder / "facts.json", told)
+    return write_page(folder).read_text(encoding="utf-8")
+
+
+def test_a_table_of_supervised_detectors_alone_has_a_page(table: pd.DataFrame, tmp_path: Path) -> None:
+    lesson = {"app": "sockshop", "path": ["db", "outside"], "rates_bytes_per_min": [3e5], "channel": "raw_tcp"}
+    page = written(table[table["detector"] == "pca_spe"], tmp_path, supervised={"pca_spe": [lesson]})
+    assert "## Supervised" in page
+    assert "## Goals" not in page
+
+
+def factor_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Two seeds of mixes, windows, adaptive attackers and triggers beside three of rates."""
+    two = table[table["seed"] < 3]
+    at = two[(two["rate_bytes_per_min"] == 1e5) | two["rate_bytes_per_min"].isna()]
+    parts = [table, *(at.assign(experiment="benchmark_mix", mix_distance=d) for d in (0.0, 0.7))]
+    far = (parts[2]["measure"].isin(["f1", "detected"])) & (parts[2]["detector"] == "invariants")
+    parts[2].loc[far, "value"] = 0.505 * (parts[2].loc[far, "measure"] == "f1")
+    parts += [at.assign(experiment="benchmark_windows", window_s=w) for w in (10, 60, 300)]
+    parts += [at.assign(experiment="benchmark_adaptive", pacing="adaptive", sigmas=s) for s in (0.5, 2.0)]
+    benign = at[at["measure"].isin(["false_alerts", "benign_days"])].assign(
+        experiment="benchmark_triggers", triggers="scale_out"
+    )
+    during = benign.assign(
+        measure="trigger_" + benign["measure"].str.removeprefix("benign_"), path_class="benign:scale_out"
+    )
+    during.loc[during["detector"] == "invariants", "value"] += 7.0 * (during["measure"] == "trigger_false_alerts")
+    return pd.concat([*parts, benign, during], ignore_index=True)
+
+
+@pytest.mark.slow
+def test_every_experiment_has_its_part_whatever_its_seeds(table: pd.DataFrame, tmp_path: Path) -> None:
+    page = written(factor_rows(table), tmp_path)
+    for row in (
+        "| rates | sockshop | 1 to 3 |",
+        "| mix | sockshop | 1, 2 |",
+        "| windows | sockshop | 1, 2 | 2 | 2 | 10, 60, 300 |",
+    ):
+        assert row in page
+    for name in ("mix", "windows", "adaptive"):
+        assert f"({name}.png)" in page
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    assert "0.5 σ 100 kB/min, 2 σ 100 kB/min" in page
+    assert "largest fall: sockshop +0.41 (at 0.7)" in page  # from the mean of 0.91 and 0.92 to 0.505
+    assert "scale_out 0.0097" in page  # 14 windows of 60 s a day
+    lost = page.partition("## Where invariants loses")[2]
+    assert "| sockshop, allowed chain, 100 kB/min, mix 0.7 away | 0/2 |" in lost
+    assert "| during scale out | 14 | pca_spe 0 |" in lost
+    assert "| scale out | 14 [" in lost
+
+
+def test_recordings_of_one_seed_count_once_where_nothing_leaks(table: pd.DataFrame) -> None:
+    quiet = table[table["measure"].isin(["false_alerts", "benign_days"])].assign(experiment="benchmark_benign")
+    other = table.assign(app="wordpress")
+    kept = benign_part(pd.concat([table, quiet, other, table.assign(test_users=80.0)], ignore_index=True))
+    assert set(kept.loc[(kept["app"] == "sockshop") & (kept["load_ratio"] == 1), "experiment"]) == {"benchmark_benign"}
+    assert (kept["load_ratio"] == 1.6).sum() == len(table)
+    assert (kept["app"] == "wordpress").sum() == len(other)
+
+
 def test_page_names_command_and_losses(table: pd.DataFrame, tmp_path: Path) -> None:
     beaten = (
         (table["measure"] == "detected") & (table["detector"] == "invariants") & (table["rate_bytes_per_min"] == 1e6)
     )
     table.loc[beaten, "value"] = 0.0
-    table.to_parquet(tmp_path / "results.parquet")
-    where = {"git": {"commit": "c0ffee0000aa", "dirty": False}, "python": "3.11", "platform": "Linux", "cpus": 2}
-    seconds = {"whole": 10.0, "recording": 5.0, "arithmetic": 4.0}
-    facts = {"command": "make benchmark", "seconds": seconds, "failures": [], "environment": where}
-    write_json(tmp_path / "facts.json", facts)
-    page = write_page(tmp_path).read_text(encoding="utf-8")
+    page = written(table, tmp_path)
     assert "make benchmark" in page
     assert "c0ffee0000" in page
     assert "| random | none |" in page
-    assert "sockshop, allowed chain, 1 MB/min: invariants 0/3, pca_spe 3/3" in page
+    assert "| sockshop, allowed chain, 1 MB/min | 0/3 | pca_spe 3/3 |" in page
+    assert "| sockshop, allowed chain, 1 MB/min | 0/3 |" in page.partition("less than 95 %")[2]
+    assert "| rates | sockshop | 1 to 3 | 3 | 9 | 60 |" in page
     for name in ("recall_allowed_chain.png", "ranks.png", "calibration.png"):
         assert f"({name})" in page
         assert (tmp_path / name).stat().st_size > 5000

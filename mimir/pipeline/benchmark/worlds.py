@@ -60,7 +60,7 @@ class World:
 
 
 def worlds_of(grids: Iterable[tuple[str, Sequence[dict[str, Any]], Mapping[str, dict[str, Any]]]]) -> list[World]:
-    """Group the jobs of several experiments by what is benign in them; detectors are part of the group."""
+    """Group the jobs of several experiments by what is benign in them; detectors, their windows and the rules are part of it."""
     groups: dict[str, tuple[list[Job], dict[str, dict[str, Any]]]] = {}
     for experiment, jobs, detectors in grids:
         for plain in jobs:
@@ -69,11 +69,20 @@ def worlds_of(grids: Iterable[tuple[str, Sequence[dict[str, Any]], Mapping[str, 
                 raise MimirError(f"a benchmark runs on cluster=simulated (got {spec.cluster.name} in {experiment})")
             benign = [record_key(plain, order) for order in orders(spec)[:2]]
             shown = [_training_key(plain, detectors[name]) for name in sorted(SUPERVISED & {*detectors})]
-            key = json.dumps([*benign, *shown, sorted(detectors)])
+            key = json.dumps([*benign, *shown, detectors, plain["capture"], _judging(plain)], sort_keys=True)
             known = groups.setdefault(key, ([], dict(detectors)))[0]
             if all(job.plain != plain or job.experiment != experiment for job in known):
                 known.append(Job(experiment, plain))
     return [World(tuple(jobs), detectors) for jobs, detectors in groups.values()]
+
+
+def _judging(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the rules decides results besides the length of the test."""
+    lengths = ("test_s", "expect")
+    return {
+        "sensitive": plain["app"]["sensitive"],
+        **{k: v for k, v in plain["evaluation"].items() if k not in lengths},
+    }
 
 
 def _training_key(plain: Mapping[str, Any], detector: Mapping[str, Any]) -> str:

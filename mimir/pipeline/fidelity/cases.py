@@ -16,6 +16,7 @@ from mimir.pipeline.detection import detector_problems
 from mimir.pipeline.lifecycle import workers_of
 from mimir.pipeline.record_key import record_key
 from mimir.pipeline.recordings import Recorded, orders, record_one
+from mimir.pipeline.scoped import check_scopes, overrides_of
 from mimir.spec import Spec
 from mimir.spec.build import from_plain, to_dict
 from mimir.spec.compose import composed
@@ -57,6 +58,7 @@ class Case:
 
 def cases(apps: Sequence[str], overrides: Sequence[str], detectors: Sequence[str] = ()) -> list[Case]:
     """Every application on both clusters with all detectors, checked. SpecError or MimirError when something does not fit."""
+    check_scopes(apps, overrides)
     found = []
     for app in apps:
         parts = _detectors(app, detectors, overrides) if detectors else {}
@@ -68,19 +70,6 @@ def _detectors(app: str, names: Sequence[str], overrides: Sequence[str]) -> dict
     """Detectors as conf/detector has them, on the windows this application is judged in."""
     windows = [word for word in overrides_of(app, overrides) if word.startswith("detector.windows_s=")]
     return expand(EXPERIMENT, [f"app={app}", f"detector={','.join(names)}", *windows]).detectors
-
-
-def overrides_of(app: str, overrides: Sequence[str]) -> list[str]:
-    """What applies to an application: overrides of all, and those written `APP:key=value` for it alone.
-
-    >>> overrides_of("sockshop", ["load.users=20", "sockshop:load.users=5", "wordpress:load.users=9"])
-    ['load.users=20', 'load.users=5']
-    """
-    named = [
-        (head, rest) for head, colon, rest in (word.partition(":") for word in overrides) if colon and "=" not in head
-    ]
-    own = [rest for head, rest in named if head == app]
-    return [word for word in overrides if "=" in word.partition(":")[0]] + own
 
 
 def _case(app: str, cluster: str, overrides: Sequence[str], detectors: dict[str, dict[str, Any]]) -> Case:

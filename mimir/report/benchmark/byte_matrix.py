@@ -9,7 +9,8 @@ import pandas as pd
 
 from mimir.files import read_json, write_text
 from mimir.report.benchmark.summary import Share
-from mimir.report.benchmark.tables import NONE, markdown
+from mimir.report.benchmark.tables import NONE
+from mimir.report.markdown import markdown
 
 PAGE = "real-sockshop.md"
 #: bytes a theft → best F1 over all settings that the research prototype recorded, threshold chosen with the labels

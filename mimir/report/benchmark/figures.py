@@ -24,32 +24,50 @@ LINES = ("-", (0, (5, 2)), (0, (2, 2)))
 
 def curves(
     path: Path,
-    table: pd.DataFrame,
+    rows: Sequence[tuple[str, pd.DataFrame]],
     panel: str,
     x: str,
-    labels: tuple[str, str],
+    label: str,
     order: Sequence[str],
     logarithmic: bool = False,
 ) -> None:
-    """One panel a value of `panel`, one line a detector, shaded intervals. `table` has detector, x, mean, low, high."""
-    names = sorted(table[panel].unique())
-    with png_figure(path, (1, len(names)), (1.2 + 3.5 * len(names), 4.1), sharey=True) as axes:
-        for axis, name in zip(axes, names, strict=True):
-            for number, detector in enumerate(order):
-                part = table[(table[panel] == name) & (table["detector"] == detector)].sort_values(x)
-                if len(part):
-                    axis.plot(part[x], part["mean"], label=detector, **_style(number, detector))
-                if detector == CHAMPION and part["low"].notna().all():
-                    axis.fill_between(
-                        part[x], part["low"].clip(0, 1), part["high"].clip(0, 1), color=LIGHT["shade"], lw=0
-                    )
-            axis.set_title(str(name), fontsize=11, color=LIGHT["ink"])
-            axis.set_xlabel(labels[0])
-            if logarithmic:
-                axis.set_xscale("log")
-        axes[0].set_ylabel(labels[1])
+    """A row of panels for each (label, table), one panel a value of `panel`, one line a detector, the flagship's interval shaded.
+
+    Tables have the columns detector, panel, x, mean, low, high; values are shares.
+    """
+    names = sorted({name for _, table in rows for name in table[panel]})
+    size = 1.2 + 3.5 * len(names), 2.9 * len(rows) + 0.4 + 0.17 * len(order) / _columns(len(names))
+    with png_figure(path, (len(rows), len(names)), size, sharey=True, sharex="col") as axes:
+        for at, (measure, table) in enumerate(rows):
+            for axis, name in zip(axes[at * len(names) :], names, strict=False):
+                _lines(axis, table[table[panel] == name], x, order)
+                if at == 0:
+                    axis.set_title(str(name), fontsize=11, color=LIGHT["ink"])
+                if at == len(rows) - 1:
+                    axis.set_xlabel(label)
+                if logarithmic:
+                    _logarithmic(axis, table[x])
+            axes[at * len(names)].set_ylabel(measure)
         axes[0].set_ylim(-0.03, 1.05)
-        _legend(axes)
+        _legend(axes, len(names))
+
+
+def _lines(axis: Axes, table: pd.DataFrame, x: str, order: Sequence[str]) -> None:
+    for number, detector in enumerate(order):
+        part = table[table["detector"] == detector].sort_values(x)
+        if len(part):
+            axis.plot(part[x], part["mean"], label=detector, **_style(number, detector))
+        if detector == CHAMPION and part["low"].notna().all():
+            axis.fill_between(part[x], part["low"].clip(0, 1), part["high"].clip(0, 1), color=LIGHT["shade"], lw=0)
+
+
+def _logarithmic(axis: Axes, values: pd.Series) -> None:
+    """A logarithmic axis; few values that span little are its ticks."""
+    axis.set_xscale("log")
+    ticks = sorted(values.unique())
+    if len(ticks) < 8 and ticks[-1] / ticks[0] < 100:
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
 
 
 def _style(number: int, detector: str) -> dict[str, Any]:
@@ -65,18 +83,21 @@ def _style(number: int, detector: str) -> dict[str, Any]:
     }
 
 
-def _legend(axes: Sequence[Axes]) -> None:
+def _columns(panels: int) -> int:
+    return max(2, min(6, panels * 2))
+
+
+def _legend(axes: Sequence[Axes], panels: int) -> None:
     known: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             known.setdefault(label, handle)
-    columns = max(1, min(4, len(axes) * 2))
-    axes[0].figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+    axes[0].figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=_columns(panels), fontsize=9)
 
 
 def calibration(path: Path, table: pd.DataFrame, order: Sequence[str]) -> None:
     """Alerts a day on benign traffic against the budget asked for; the diagonal is right, the band within a factor 2."""
-    with png_figure(path, (1, 1), (6.4, 5.2)) as (axis,):
+    with png_figure(path, (1, 1), (6.4, 6.2)) as (axis,):
         asked = np.array(sorted(table["budget"].unique()))
         axis.plot(asked, asked, color=LIGHT["muted"], lw=1)
         axis.fill_between(asked, asked / 2, asked * 2, color=LIGHT["line"], alpha=0.45, lw=0)
@@ -85,11 +106,14 @@ def calibration(path: Path, table: pd.DataFrame, order: Sequence[str]) -> None:
             shown = part[part["per_day"] > 0]
             if len(shown):
                 axis.plot(shown["budget"], shown["per_day"], label=detector, **_style(number, detector))
+            if detector == CHAMPION and len(shown):
+                bars = shown["per_day"] - shown["low"], shown["high"] - shown["per_day"]
+                axis.errorbar(shown["budget"], shown["per_day"], bars, fmt="none", color=LIGHT["leak"], lw=1, capsize=2)
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xlabel("alerts a day asked for")
         axis.set_ylabel("false alerts a day raised")
-        _legend([axis])
+        _legend([axis], 2)
 
 
 def critical_difference(path: Path, ranks: Ranks) -> None:

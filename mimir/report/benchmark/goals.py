@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mimir.report.benchmark import tables
 from mimir.report.benchmark.figures import CHAMPION
 from mimir.report.benchmark.summary import chosen, false_alerts, over_seeds, recall_by, trigger_alerts
+from mimir.report.markdown import markdown
 from mimir.report.words import percent
 from mimir.units import DAY_S, format_bytes
 
@@ -43,8 +43,7 @@ def goals(table: pd.DataFrame) -> Iterator[str]:
         rows.append([wanted, words, verdict])
     yield (
         f"## Goals of {CHAMPION}\n\nWindows of {WINDOW_S} s, one false alert a day unless said otherwise. `{NOT_MEASURED}`: this table has no such runs. "
-        "Speed stands in [another table](../detector-cost.md).\n\n"
-        + tables.markdown(["wanted", "found", "verdict"], rows)
+        "Speed stands in [another table](../detector-cost.md).\n\n" + markdown(["wanted", "found", "verdict"], rows)
     )
 
 

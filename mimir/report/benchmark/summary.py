@@ -11,6 +11,7 @@ import pandas as pd
 
 from mimir.report.counted import CONFIDENCE, poisson_rate
 
+BENIGN = "benchmark_benign"  #: the experiment in which nothing leaks
 RECALL_WANTED = 0.95  #: a rate counts as detectable from this event recall on
 Interval = tuple[float, float]
 
@@ -46,7 +47,7 @@ def chosen(table: pd.DataFrame, measure: str, window_s: int | None = None, budge
 
 
 def recall_by(
-    table: pd.DataFrame, keys: Sequence[str], window_s: int, budget: float = 1.0
+    table: pd.DataFrame, keys: Sequence[str], window_s: int | None, budget: float = 1.0
 ) -> dict[tuple[Any, ...], Share]:
     """Event recall by the values of `keys`, sorted."""
     rows = chosen(table, "detected", window_s, budget)
@@ -74,7 +75,23 @@ def least_rates(table: pd.DataFrame, window_s: int, budget: float = 1.0) -> pd.D
     return pd.DataFrame.from_dict(out, orient="index")
 
 
-def false_alerts(table: pd.DataFrame, keys: Sequence[str], window_s: int, budget: float = 1.0) -> pd.DataFrame:
+def with_factors(table: pd.DataFrame) -> pd.DataFrame:
+    """Plus `load_ratio`, users in the test over users in training; distances of mixes without the last bits."""
+    return table.assign(load_ratio=table["test_users"] / table["users"], mix_distance=table["mix_distance"].round(6))
+
+
+def benign_part(table: pd.DataFrame) -> pd.DataFrame:
+    """Recordings whose false alerts may be added up: those of one seed share their users' walks, so that of the usual load
+    and mix only the ones without a leak count (BENIGN), or all where there are none. Benign triggers are no part of it."""
+    table = with_factors(table[table["triggers"] == ""])
+    quiet = table["experiment"] == BENIGN
+    usual = (
+        (table["load_ratio"] == 1) & (table["mix_distance"] == 0) & table["app"].isin(table.loc[quiet, "app"].unique())
+    )
+    return table[~usual | quiet]
+
+
+def false_alerts(table: pd.DataFrame, keys: Sequence[str], window_s: int | None, budget: float = 1.0) -> pd.DataFrame:
     """Benign time and what was raised in it, by `keys`: columns alerts, days, per_day, low, high (Garwood 1936)."""
     alerts = chosen(table, "false_alerts", window_s, budget).groupby([*keys])["value"].sum()
     days = chosen(table, "benign_days", window_s, budget).groupby([*keys])["value"].sum()

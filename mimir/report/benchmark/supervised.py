@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 
 from mimir.report.benchmark import figures, tables
-from mimir.report.benchmark.summary import chosen, recall_by
-
-VARY = ("benchmark_load", "benchmark_mix", "benchmark_windows", "benchmark_adaptive", "benchmark_triggers")
+from mimir.report.benchmark.factors import SPECIAL
+from mimir.report.benchmark.summary import benign_part, chosen, recall_by
+from mimir.report.markdown import markdown
 
 
 def supervised(table: pd.DataFrame, folder: Path, shown: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
     """What they were shown, what they find of leaks on other paths and at other rates, and what they raise on benign traffic."""
-    mine = table[table["detector"].isin([*shown]) & ~table["experiment"].isin(VARY)]
+    mine = table[table["detector"].isin([*shown]) & ~table["experiment"].isin(SPECIAL)]
     if not len(mine):
         return
     window_s = 60 if 60 in set(mine["window_s"]) else int(mine["window_s"].max())
@@ -46,18 +46,13 @@ def supervised(table: pd.DataFrame, folder: Path, shown: Mapping[str, Sequence[M
             ],
             columns=["app", "detector", "rate", "mean", "low", "high"],
         )
-        labels = ("leak rate, B/min", f"share found ({window_s} s windows)")
+        rows = [(f"share found ({window_s} s windows)", lines)]
+        names = sorted(lines["detector"].unique())
         figures.curves(
-            folder / "recall_supervised.png",
-            lines,
-            "app",
-            "rate",
-            labels,
-            sorted(lines["detector"].unique()),
-            logarithmic=True,
+            folder / "recall_supervised.png", rows, "app", "rate", "leak rate, B/min", names, logarithmic=True
         )
         yield "![Incidents found by supervised detectors, by rate](recall_supervised.png)"
-    usual = mine[(mine["triggers"] == "") & (mine["test_users"] == mine["users"]) & (mine["mix_distance"] == 0)]
+    usual = benign_part(mine)
     if len(usual):
         yield f"False alerts a day at a budget of one a day:\n\n{tables.false_alarms(usual, window_s, order)}"
 
@@ -74,4 +69,4 @@ def _lessons(shown: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         for name, lessons in sorted(shown.items())
         for one in lessons
     ]
-    return tables.markdown(["detector", "application", "shown leaks over", "at", "channel"], rows)
+    return markdown(["detector", "application", "shown leaks over", "at", "channel"], rows)

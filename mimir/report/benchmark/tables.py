@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from mimir.report.benchmark.summary import (
     recall_by,
     trigger_alerts,
 )
+from mimir.report.markdown import markdown
 from mimir.report.words import percent, plain
 from mimir.units import format_bytes, format_duration
 
@@ -27,12 +29,6 @@ CLASSES = {
     "response_stuffing": "response stuffing",
 }
 NONE = "–"
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, first column left, the others right."""
-    lines = [" | ".join(head), " | ".join(["---", *["---:"] * (len(head) - 1)]), *(" | ".join(row) for row in rows)]
-    return "\n".join(f"| {line} |" for line in lines)
 
 
 def class_name(path_class: str) -> str:
@@ -119,7 +115,11 @@ def _mean(rows: pd.DataFrame, measure: str, window_s: int, budget: float | None)
     values = over_seeds(chosen(rows, measure, window_s, budget), ["detector"])
     if not len(values):
         return NONE
-    one = values.iloc[0]
+    return mean_with_interval(values.iloc[0])
+
+
+def mean_with_interval(one: pd.Series) -> str:
+    """A mean share with its interval over seeds, where there are enough."""
     low, high = max(0.0, float(one["low"])), min(1.0, float(one["high"]))  # of shares: beyond 0 and 1 is nothing
     interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(one["low"]) else ""
     return f"{one['mean']:.2f}{interval}"
@@ -137,7 +137,7 @@ def false_alarms(table: pd.DataFrame, window_s: int, order: Sequence[str]) -> st
     found = false_alerts(table, ("detector", "app"), window_s)
     apps = sorted({key[1] for key in found.index})
     head = ["detector", *(f"{app} ({found.xs(app, level='app')['days'].max():.1f} days)" for app in apps)]
-    rows = [[name, *(_per_day(found, (name, app)) for app in apps)] for name in order if name in found.index]
+    rows = [[name, *(per_day(found, (name, app)) for app in apps)] for name in order if name in found.index]
     return markdown(head, rows)
 
 
@@ -148,7 +148,7 @@ def triggers(table: pd.DataFrame, window_s: int, order: Sequence[str]) -> str:
     shown = [name for name in order if name in alerts]
     rows = [
         [
-            str(kind).split(":", 1)[-1].replace("_", " "),
+            trigger_name(str(kind)),
             f"{hours[kind]:.1f}",
             *(NONE if np.isnan(count) else f"{count:.0f}" for count in alerts.loc[kind, shown].to_numpy(dtype=float)),
         ]
@@ -157,11 +157,25 @@ def triggers(table: pd.DataFrame, window_s: int, order: Sequence[str]) -> str:
     return markdown(["trigger", "hours", *shown], rows)
 
 
-def _per_day(found: pd.DataFrame, key: tuple[str, str]) -> str:
+def trigger_name(kind: str) -> str:
+    """A kind of benign trigger in words."""
+    return kind.split(":", 1)[-1].replace("_", " ")
+
+
+def per_day(found: pd.DataFrame, key: tuple[Any, ...]) -> str:
+    """A rate of false alerts with its interval."""
     if key not in found.index:
         return NONE
     middle, low, high = (plain(float(found[name][key])) for name in ("per_day", "low", "high"))
     return f"{middle} [{low}, {high}]"
+
+
+def calibration(rates: pd.DataFrame, order: Sequence[str]) -> str:
+    """False alerts a day raised, a column for each budget asked for. `rates` has detector, budget, per_day, low, high."""
+    found = rates.set_index(["detector", "budget"])
+    budgets = sorted(rates["budget"].unique())
+    rows = [[name, *(per_day(found, (name, b)) for b in budgets)] for name in order if name in set(rates["detector"])]
+    return markdown(["detector", *(f"{b:.3g} a day" for b in budgets)], rows)
 
 
 def against(table: pd.DataFrame, window_s: int, champion: str) -> str:
@@ -173,36 +187,3 @@ def against(table: pd.DataFrame, window_s: int, champion: str) -> str:
         for name, row in found.iterrows()
     ]
     return markdown(head, [[str(cell) for cell in row] for row in rows])
-
-
-def losses(table: pd.DataFrame, window_s: int, champion: str) -> list[str]:
-    """Sentences: where another detector found more incidents than `champion`, or as many at fewer false alerts."""
-    shares = recall_by(table, ("app", "path_class", "rate_bytes_per_min", "detector"), window_s)
-    out = []
-    for app, kind, at in dict.fromkeys(key[:3] for key in shares):
-        part = {key[3]: share for key, share in shares.items() if key[:3] == (app, kind, at)}
-        if champion not in part:
-            continue
-        mine = part[champion]
-        better = sorted((n for n, s in part.items() if s.value > mine.value), key=lambda n: (-part[n].value, n))
-        if better:
-            named = ", ".join(f"{n} {part[n].hits}/{part[n].trials}" for n in better[:4])
-            more = f" and {len(better) - 4} more" if len(better) > 4 else ""
-            out.append(f"{app}, {class_name(kind)}, {rate(at)}: {champion} {mine.hits}/{mine.trials}, {named}{more}")
-    return out
-
-
-def over_budget(table: pd.DataFrame, window_s: int, champion: str) -> list[str]:
-    """Sentences: where `champion` raised more false alerts than a budget of one a day allows, beyond its interval."""
-    mine = table[table["detector"] == champion]
-    mine = mine.assign(ratio=mine["test_users"] / mine["users"])
-    found = false_alerts(mine, ("app", "ratio", "mix_distance"), window_s)
-    out = []
-    for key in found.index[found["low"] > 1]:
-        app, ratio, distance = key
-        where = [str(app)]
-        where += [f"{ratio:g} times the users of training"] if ratio != 1 else []
-        where += [f"a mix {distance:.2f} away"] if distance else []
-        rates = [plain(float(found[name][key])) for name in ("per_day", "low", "high")]
-        out.append(f"{', '.join(where)}: {rates[0]} a day [{rates[1]}, {rates[2]}]")
-    return out
