@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mimir.evaluation.incidents import Outcome, belongs, outcome
 from mimir.evaluation.ranking import Ranking, auroc, average_precision, oracle_f1, partial_auroc
-from mimir.evaluation.truth import delivered_in
+from mimir.evaluation.truth import covered_by, delivered_in
 from mimir.evaluation.windows import MAX_FPR, Windows, ranking_undefined
 from mimir.exfiltration.ledger import LedgerEntry
 from mimir.units import DAY_S
@@ -54,10 +54,7 @@ def judge(cell: Cell, thresholds: Mapping[float, float], explain_at: float, expl
     """
     delivered = np.array([delivered_in(leak, cell.start, cell.window_s) for leak in cell.leaks])
     delivered = delivered.reshape(len(cell.leaks), len(cell.start))
-    covered = np.zeros(len(cell.start), dtype=np.bool_)
-    for leak in cell.leaks:
-        after = max(cell.window_s, cell.recovery_s)
-        covered |= (cell.start + cell.window_s > leak.start) & (cell.start < leak.end + after)
+    covered = covered_by(cell.leaks, cell.start, cell.window_s, cell.recovery_s)
     rows = _ranked(cell, delivered, covered)
     for budget, threshold in thresholds.items():
         alert = cell.score > threshold
@@ -97,11 +94,8 @@ def _benign(cell: Cell, alert: NDArray[np.bool_], covered: NDArray[np.bool_]) ->
         _row("benign_days", (~covered).sum() * cell.window_s / DAY_S),
     ]
     for kind in sorted({event.path_class for event in cell.benign_events}):
-        during = np.zeros(len(cell.start), dtype=np.bool_)
-        for event in (e for e in cell.benign_events if e.path_class == kind):
-            after = max(cell.window_s, cell.trigger_recovery_s)
-            during |= (cell.start + cell.window_s > event.start) & (cell.start < event.end + after)
-        during &= ~covered
+        events = (event for event in cell.benign_events if event.path_class == kind)
+        during = covered_by(events, cell.start, cell.window_s, cell.trigger_recovery_s) & ~covered
         rows += [
             _row("trigger_false_alerts", (during & alert).sum(), path_class=kind),
             _row("trigger_days", during.sum() * cell.window_s / DAY_S, path_class=kind),

@@ -16,7 +16,7 @@ from mimir.evaluation.localisation import SIZE_MEASURES, size_measures
 from mimir.evaluation.measure import Measure, undefined
 from mimir.evaluation.ranking import Ranking, precision_recall_points, roc_points
 from mimir.evaluation.triggers import Benign, trigger_counts, undisturbed
-from mimir.evaluation.truth import delivered_in, split_ledger
+from mimir.evaluation.truth import covered_by, delivered_in, split_ledger
 from mimir.evaluation.windows import WINDOW_MEASURES, Resampling, Windows, ranking_undefined, window_measures
 from mimir.exfiltration.ledger import LedgerEntry
 from mimir.spec.schema import EvaluationSpec
@@ -164,10 +164,9 @@ def _judge(
         odd = min(lines.keys() ^ raised)
         raise MimirError(f"scores.parquet and alerts.jsonl disagree about the {window_s} s window that starts at {odd}")
     delivered = np.zeros((len(leaks), len(start)))
-    covered = np.zeros(len(start), dtype=np.bool_)
     for i, leak in enumerate(leaks):
         delivered[i] = delivered_in(leak, start, window_s)
-        covered |= (start + window_s > leak.start) & (start < leak.end + max(window_s, recovery_s))
+    covered = covered_by(leaks, start, window_s, recovery_s)
     return _Judged(window_s, start, score, alert, lines, leaks, delivered, covered)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.errors import Problem
-from mimir.evaluation.truth import delivered_in, split_ledger
+from mimir.evaluation.truth import covered_by, delivered_in, split_ledger
 from mimir.exfiltration.paths import branches, directed_paths, resolved_paths
 from mimir.spec import Spec
 from mimir.spec.exfiltration import ExfiltrationSpec
@@ -72,11 +72,8 @@ def window_labels(
 ) -> NDArray[np.int8]:
     """(T,) labels by the rule of the evaluation: 1 a leak delivered bytes in the window, -1 it touches a leak or the time of
     recovery after one without that, 0 benign. `rows` are those of truth.jsonl."""
-    labels = np.zeros(len(starts), dtype=np.int8)
     leaks, _ = split_ledger(rows, recording)
-    for leak in leaks:
-        after = max(window_s, recovery_s)
-        labels[(starts + window_s > leak.start) & (starts < leak.end + after)] = -1
+    labels = -covered_by(leaks, starts, window_s, recovery_s).astype(np.int8)
     for leak in leaks:
         labels[delivered_in(leak, starts, window_s) > 0] = 1
     return labels

@@ -37,6 +37,16 @@ def delivered_in(leak: LedgerEntry, starts: NDArray[np.int64], window_s: int) ->
     return np.where(bytes_in < 0.5, 0.0, bytes_in)
 
 
+def covered_by(
+    entries: Iterable[LedgerEntry], starts: NDArray[np.int64], window_s: int, recovery_s: int
+) -> NDArray[np.bool_]:
+    """Which windows touch an entry, or begin within `recovery_s` (at least a window) after it: same shape as `starts`."""
+    covered = np.zeros(len(starts), dtype=np.bool_)
+    for entry in entries:
+        covered |= (starts + window_s > entry.start) & (starts < entry.end + max(window_s, recovery_s))
+    return covered
+
+
 @cache
 def _adapter() -> TypeAdapter[LedgerEntry]:
     return TypeAdapter(LedgerEntry)

@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from mimir.detectors.alerts import build_alerts
-from mimir.detectors.base import Detector, Scores, Supervised
+from mimir.detectors.base import Supervised
 from mimir.detectors.calibration import Calibration
 from mimir.detectors.combination import calibration_scores
 from mimir.detectors.registry import create
-from mimir.evaluation.cells import Cell, Row, judge
-from mimir.evaluation.truth import split_ledger
+from mimir.evaluation.cells import Row
 from mimir.files import read_jsonl
 from mimir.flows.edges import EdgeSeries
-from mimir.flows.identity import read_workloads
-from mimir.flows.series import load_series
 from mimir.pipeline.benchmark.worlds import World
 from mimir.pipeline.cache import Result, cached, stage_key
+from mimir.pipeline.judging import judged, series_of
 from mimir.pipeline.recordings import Recorded
 from mimir.pipeline.training import TRAIN, labels_of
 from mimir.spec import Spec
 from mimir.spec.build import from_plain
 from mimir.spec.detector import SUPERVISED
-from mimir.units import DAY_S
 
 #: alerts a day a threshold is set for; those that need more windows a day than there are stay out
 BUDGETS = (1 / 7, 1 / 2, 1.0, 2.0, 5.0, 10.0, 24.0)
-ROOMS = ("detectors", "evaluation", "exfiltration/ledger.py", "flows", "graphs", "pipeline/benchmark", "spec")
+ROOMS = (
+    "detectors", "evaluation", "exfiltration/ledger.py", "flows", "graphs", "pipeline/benchmark", "pipeline/judging.py",
+    "pipeline/training.py", "spec",
+)  # fmt: skip
 TABLE = "results.parquet"
 
 
@@ -50,12 +47,7 @@ class Loaded:
         """Windows of one recording, all of them whole: recordings begin at midnight."""
         key = (name, window_s)
         if key not in self._known:
-            one = self.recorded[name]
-            self._known[key] = load_series(
-                one.edges.folder / "edges.parquet", "", window_s, one.order.start_s, one.order.duration_s // window_s,
-                workloads=read_workloads(one.record.folder / "entities.jsonl"),
-                sensitive=frozenset(self.spec.app.sensitive),
-            )  # fmt: skip
+            self._known[key] = series_of(self.recorded[name], self.spec.app.sensitive, window_s)
         return self._known[key]
 
 
@@ -118,34 +110,9 @@ def _table(world: World, name: str, loaded: Loaded) -> pd.DataFrame:
         for number, job in enumerate(world.jobs):
             head = labels(job.experiment, job.plain) | {"detector": name, "window_s": window_s}
             incident_s = float(job.plain["exfiltration"]["incident_duration_s"])
-            judged = _judged(detector, calibration, loaded, f"test {number}", incident_s)
-            rows += [head | row for row in judged]
+            test = f"test {number}"
+            made = judged(
+                detector, calibration, loaded.series(test, window_s), loaded.recorded[test], spec.evaluation, incident_s, BUDGETS
+            )  # fmt: skip
+            rows += [head | row for row in made]
     return pd.DataFrame(rows)
-
-
-def _judged(detector: Detector, calibration: Calibration, loaded: Loaded, name: str, incident_s: float) -> list[Row]:
-    """Rows of one test recording; explained at the budget of the evaluation."""
-    window_s, spec = calibration.window_s, loaded.spec
-    series = loaded.series(name, window_s)
-    scores = detector.score(series)
-    budget = spec.evaluation.alerts_per_day
-    per_day = DAY_S / window_s
-    budgets = sorted({budget, *(b for b in BUDGETS if b <= per_day)})
-    thresholds = {b: calibration.threshold(b) for b in budgets}
-    leaks, events = split_ledger(read_jsonl(loaded.recorded[name].record.folder / "truth.jsonl"))
-    how = spec.evaluation
-    after = (how.recovery_s, incident_s, how.trigger_recovery_s)
-    cell = Cell(window_s, scores.window_start, scores.score, leaks, events, *after)
-
-    def explain(positions: NDArray[np.int64]) -> Sequence[Mapping[str, Any]]:
-        chosen = _only(scores, positions)
-        return build_alerts(detector, series, chosen, calibration, thresholds[budget], budget)
-
-    return judge(cell, {b: t.value for b, t in thresholds.items()}, budget, explain)
-
-
-def _only(scores: Scores, positions: NDArray[np.int64]) -> Scores:
-    """The same scores with all other windows below any threshold, so that only these are explained."""
-    low = np.full(len(scores.score), -np.inf)
-    low[positions] = scores.score[positions]
-    return Scores(scores.window_s, scores.window_start, low, scores.edges, scores.contributions)

@@ -23,7 +23,9 @@ from mimir.pipeline.recordings import Recorded
 
 APPS = ("sockshop", "hipsterstore", "wordpress")
 PACKET_ROOMS = ("capture", "flows", "pipeline/fidelity/packets.py")
-VERDICT_ROOMS = ("detectors", "evaluation", "flows", "graphs", "spec", "pipeline/fidelity/judgement.py")
+VERDICT_ROOMS = (
+    "detectors", "evaluation", "exfiltration/ledger.py", "flows", "graphs", "spec", "pipeline/fidelity/judgement.py", "pipeline/judging.py",
+)  # fmt: skip
 TABLES = ("blocks", "sizes", "lengths", "residuals", "verdicts")
 
 

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from mimir.detectors.alerts import build_alerts
-from mimir.detectors.base import Scores
 from mimir.detectors.calibration import Calibration
 from mimir.detectors.combination import calibration_scores
 from mimir.detectors.invariants.targets import BYTES, OWN, Counts, residuals_of
 from mimir.detectors.invariants.volume import Volume
 from mimir.detectors.registry import create
-from mimir.evaluation.cells import Cell, Row, judge
-from mimir.evaluation.truth import split_ledger
-from mimir.files import read_jsonl
-from mimir.flows.edges import EdgeSeries
-from mimir.flows.identity import read_workloads
-from mimir.flows.series import load_series
+from mimir.evaluation.cells import Row
 from mimir.pipeline.fidelity.cases import QUIET
+from mimir.pipeline.judging import judged, series_of
 from mimir.pipeline.recordings import Recorded
 from mimir.spec import Spec
 
 MEMORY = (1, 5, 15)
-
-
-def series_of(spec: Spec, recorded: Recorded, window_s: int) -> EdgeSeries:
-    """The windows of a recording, which begins at a whole one."""
-    order = recorded.order
-    return load_series(
-        recorded.edges.folder / "edges.parquet", "", window_s, order.start_s, order.duration_s // window_s,
-        workloads=read_workloads(recorded.record.folder / "entities.jsonl"), sensitive=frozenset(spec.app.sensitive),
-    )  # fmt: skip
 
 
 def residuals(spec: Spec, recorded: Mapping[str, Recorded], window_s: int, lags: int, ridge: float) -> pd.DataFrame:
@@ -44,7 +26,7 @@ def residuals(spec: Spec, recorded: Mapping[str, Recorded], window_s: int, lags:
 
     Columns client, server, server_port, proto, counter, window, observed, expected.
     """
-    fit, held = (series_of(spec, recorded[name], window_s) for name in ("fit", "calibrate"))
+    fit, held = (series_of(recorded[name], spec.app.sensitive, window_s) for name in ("fit", "calibrate"))
     volume = Volume(lags, ridge, MEMORY).fit(fit)
     found = residuals_of(volume.invariants, Counts(held, volume.keys, volume.dns, volume.presence))
     parts = []
@@ -60,27 +42,14 @@ def residuals(spec: Spec, recorded: Mapping[str, Recorded], window_s: int, lags:
 def verdicts(spec: Spec, recorded: Mapping[str, Recorded]) -> list[Row]:
     """Rows of `mimir.evaluation.cells` with detector, window_s and recording (test: with the leak; quiet: without)."""
     rows: list[Row] = []
-    budget, how = spec.evaluation.alerts_per_day, spec.evaluation
+    sensitive, incident_s = spec.app.sensitive, float(spec.exfiltration.incident_duration_s)
     for window_s in spec.detector.windows_s:
-        detector = create(spec.detector).fit(series_of(spec, recorded["fit"], window_s))
-        benign = calibration_scores(detector, series_of(spec, recorded["calibrate"], window_s))
+        detector = create(spec.detector).fit(series_of(recorded["fit"], sensitive, window_s))
+        benign = calibration_scores(detector, series_of(recorded["calibrate"], sensitive, window_s))
         calibration = Calibration(benign.score, window_s)
-        threshold = calibration.threshold(budget)
         for name in ("test", QUIET):
-            series = series_of(spec, recorded[name], window_s)
-            scores = detector.score(series)
-            leaks, events = split_ledger(read_jsonl(recorded[name].record.folder / "truth.jsonl"))
-            after = (how.recovery_s, float(spec.exfiltration.incident_duration_s), how.trigger_recovery_s)
-            cell = Cell(window_s, scores.window_start, scores.score, leaks, events, *after)
-
-            def explain(
-                positions: NDArray[np.int64], series: EdgeSeries = series, scores: Scores = scores
-            ) -> Sequence[Mapping[str, Any]]:
-                low = np.full(len(scores.score), -np.inf)
-                low[positions] = scores.score[positions]
-                chosen = replace(scores, score=low)
-                return build_alerts(detector, series, chosen, calibration, threshold, budget)  # noqa: B023
-
+            series = series_of(recorded[name], sensitive, window_s)
             head = {"detector": spec.detector.name, "window_s": window_s, "recording": name}
-            rows += [head | row for row in judge(cell, {budget: threshold.value}, budget, explain)]
+            made = judged(detector, calibration, series, recorded[name], spec.evaluation, incident_s)
+            rows += [head | row for row in made]
     return rows
