@@ -7,6 +7,7 @@ import socket
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,6 +90,85 @@ def test_kube_dns_answers_for_its_zone() -> None:
     assert question_of(query_message(b"a.example", "TXT", 9))[:3] == (9, b"a.example", "TXT")
 
 
+def test_what_real_groups_of_databases_can_do_is_asked_of_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mimir.cluster.netns import check
+
+    moved = shop("load.triggers=[state_transfer,pod_kill]")
+    (framed,) = [p for p in NetnsCluster(moved).problems() if p.where == "load.triggers" and "act out" in p.what]
+    assert "state_transfer" in framed.what
+    assert "pod_kill" not in framed.what
+    monkeypatch.setattr(check, "real_entry", lambda spec: True)
+    (real,) = [p for p in check_netns(moved.cluster, moved) if p.where == "load.triggers"]  # type: ignore[arg-type]
+    assert "pod_kill" in real.what
+    assert "state_transfer" not in real.what
+
+
+@pytest.mark.parametrize(
+    ("channel", "lacks"), [("https", "openssl"), ("cloud_storage", "openssl"), ("tool_iodine", "/dev/net/tun")]
+)
+def test_what_a_leak_needs_is_asked_for_before_anything_is_created(channel: str, lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    from mimir.cluster.netns import requirements as needs
+
+    changed = shop(f"exfiltration.channel={channel}")
+    monkeypatch.setattr(needs, "tool", lambda name: None if name == "openssl" else f"/usr/bin/{name}")
+    monkeypatch.setattr(needs.os, "access", lambda path, mode: False)
+    (problem,) = [p for p in check_netns(changed.cluster, changed) if p.where == "exfiltration.channel"]  # type: ignore[arg-type]
+    assert lacks in problem.what
+    assert problem.next
+
+
+def test_requests_that_met_a_change_are_excused_whoever_sent_them(tmp_path: Path) -> None:
+    from mimir.cluster.netns.locust_users import LocustUsers
+    from mimir.cluster.netns.unrest import Unrest
+
+    unrest = Unrest()
+    unrest._spans = [[100.0, 110.0]]
+    users = object.__new__(LocustUsers)
+    users._unrest, users._out, users._from_ns, users._late_s = unrest, tmp_path, 0, 1.0
+    users.due = users.done = users.failed = users.late = users.excused = 0
+    users.latencies_s = []
+    head = "ts,user,response_s,wait_s,ends,error"
+    rows = [
+        "90,a,1,0,0,refused",
+        "99.5,b,1,0,0,refused",
+        "111,c,0.1,0,0,reset",
+        "113,d,0.1,0,0,reset",
+        "105,e,0.1,0,0,",
+    ]
+    (tmp_path / "requests.csv").write_text("\n".join([head, *rows]) + "\n")
+    users._read()
+    assert (users.due, users.done, users.excused, users.failed) == (5, 1, 2, 2)
+
+
+def test_a_connection_whose_handshake_fails_is_closed() -> None:
+    from mimir.cluster.netns.lines import Lines, Streams
+    from mimir.spec.app import EdgeSpec
+
+    async def run() -> bool:
+        made: list[asyncio.StreamWriter] = []
+
+        async def connect() -> Streams:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            made.append(writer)
+            return reader, writer
+
+        async def refuse(streams: Streams) -> Any:
+            raise ConnectionError("no")
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            with pytest.raises(ConnectionError):
+                async with Lines(EdgeSpec("a", "b", "kept", 1, 0), connect, refuse).use():
+                    pass
+            await made[0].wait_closed()
+            return made[0].is_closing()
+
+    assert asyncio.run(run())
+
+
 def test_what_stands_for_nothing_real_is_refused() -> None:
     changed = shop("exfiltration.channel=synthetic")
     assert "exfiltration.channel" in {problem.where for problem in NetnsCluster(changed).problems()}
@@ -130,6 +210,11 @@ def test_service_addresses_follow_the_pods_that_are_ready() -> None:
         ("cluster.addresses.sink=there", "cluster.addresses.sink"),
         ("cluster.ring_mb=0", "cluster.ring_mb"),
         ("cluster.drain_s=-1", "cluster.drain_s"),
+        ("cluster.offload_bytes=70000", "cluster.offload_bytes"),
+        ("cluster.hpa.sync_s=0", "cluster.hpa.sync_s"),
+        ("cluster.pods.remove_s=0", "cluster.pods.remove_s"),
+        ("cluster.pods.start_s=[0,1]", "cluster.pods.start_s"),
+        ("cluster.pods.addresses=20", "cluster.pods.addresses"),
         ("cluster.limits.failed_share=2", "cluster.limits.failed_share"),
         ("app.services.user.replicas=1000", "app.services"),
     ],
@@ -137,7 +222,8 @@ def test_service_addresses_follow_the_pods_that_are_ready() -> None:
 def test_a_testbed_that_cannot_be_is_refused(override: str, where: str) -> None:
     changed = shop(override)
     assert isinstance(changed.cluster, NetnsSpec)
-    assert where in {problem.where for problem in check_netns(changed.cluster, changed)}
+    (problem,) = [problem for problem in check_netns(changed.cluster, changed) if problem.where == where]
+    assert "simulated" not in problem.next
 
 
 GOOD: dict[str, Any] = {
@@ -170,6 +256,11 @@ def test_a_good_recording_passes() -> None:
             {"requests": {"due": 100, "done": 100, "failed": 0, "late": 9, "excused": 0}},
             {},
             "9 of 100 requests were late",
+        ),
+        (
+            {"requests": {"due": 100, "done": 70, "failed": 0, "late": 0, "excused": 30}},
+            {},
+            "30 of 100 requests failed because pods",
         ),
         ({"dropped": 500}, {}, "dropped 500 of 1500"),
         ({"first_s": 130.0}, {}, "does not hold all"),

@@ -115,6 +115,44 @@ def test_commands_have_the_sizes_that_were_drawn() -> None:
     asyncio.run(run())
 
 
+def test_a_key_is_there_only_when_redis_said_so_and_nothing_found_is_no_answer() -> None:
+    pytest.importorskip("redis")
+    from mimir.cluster.netns.stores.redis import Redis
+
+    said = [b"+PONG\r\n", b"+PONG\r\n", b"-OOM full\r\n", b"+OK\r\n", b"$3\r\nabc\r\n", b"$-1\r\n"]
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readline():
+            words = []
+            for _ in range(int(head[1:])):
+                length = int((await reader.readline())[1:])
+                words.append((await reader.readexactly(length + 2))[:-2])
+            asked.append(words[0])
+            writer.write(said[len(asked) - 1])
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        redis, call = Redis(), Call("redis", "GET", "", 1, 68, 9)
+        put, line = [
+            await redis.speak(await asyncio.open_connection(*server.sockets[0].getsockname())) for _ in range(2)
+        ]
+        await put.prepare()
+        with pytest.raises(ConnectionError, match="full"):
+            await line.ask(call)
+        assert await line.ask(call) == 9
+        with pytest.raises(ConnectionError, match="found nothing"):
+            await line.ask(call)
+        assert asked == [b"PING", b"PING", b"SET", b"SET", b"GET", b"GET"]
+        for one in (put, line):
+            one.close()
+        server.close()
+        await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+
+
 _STORES = """
 import asyncio, time
 import numpy as np

@@ -51,6 +51,12 @@ def test_a_tool_that_is_not_there_is_refused_with_what_to_install(monkeypatch: p
     assert all("apt-get install dns2tcp" in p.next for p in found)
 
 
+def test_dns2tcp_asks_for_text_alone() -> None:
+    spec = from_plain(plain([*SHORT, "exfiltration=tool_dns2tcp", "exfiltration.dns.record_type=A"]), check=False)
+    assert isinstance(spec.cluster, NetnsSpec)
+    assert "exfiltration.dns.record_type" in {problem.where for problem in check_netns(spec.cluster, spec)}
+
+
 def test_programs_are_refused_where_nothing_runs_and_listed_by_the_doctor() -> None:
     spec = spec_of("tool_curl", "simulated")
     assert spec.cluster.name == "simulated"
@@ -65,7 +71,7 @@ from mimir.cluster.netns.launch import end, start
 
 async def main():
     there = Namespace.new("there")
-    code = "import os, socket, sys; print(open('/etc/resolv.conf').read(), [n for _, n in socket.if_nameindex()]); sys.exit(3)"
+    code = "import os, socket, sys; print(open('/etc/resolv.conf').read(), [n for _, n in socket.if_nameindex()], sorted(os.environ)); sys.exit(3)"
     first = await start(there, "nameserver 192.0.2.1\\n", [sys.executable, "-c", code])
     said, _ = await first.communicate()
     absent = await start(there, "", ["no-such-program"])
@@ -100,7 +106,7 @@ def test_programs_see_the_testbeds_dns_and_end_with_all_they_started() -> None:
     before = Path("/etc/resolv.conf").read_bytes()
     said, code, absent, running, left = inside(_LAUNCH, f"{4000 + os.getpid() % 1000}.{os.getpid()}")
     assert said.startswith("nameserver 192.0.2.1\n")
-    assert said.strip().endswith("['lo']")
+    assert said.strip().endswith("['lo'] ['HOME', 'LANG', 'PATH']")  # nothing of this user's
     assert (code, absent, running, left) == (3, 127, 2, 0)
     assert Path("/etc/resolv.conf").read_bytes() == before
 

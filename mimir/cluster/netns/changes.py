@@ -18,8 +18,11 @@ from mimir.cluster.simulated.triggers import Happened, Planned, plan_triggers
 from mimir.cluster.simulated.world import _CREATE_S
 from mimir.exfiltration.ledger import LedgerEntry
 from mimir.spec import Spec
+from mimir.spec.change import PodChangeSpec
 from mimir.spec.cluster import NetnsSpec
 from mimir.units import NS_PER_S
+
+REJOINS = "state_transfer"  #: the trigger that real groups of databases act out
 
 
 class Changes:
@@ -45,9 +48,9 @@ class Changes:
 
     async def _trigger(self, planned: Planned) -> None:
         await asyncio.sleep(max(0.0, planned.start_ns / NS_PER_S - time.time()))
-        change = planned.spec.pods
-        assert change is not None
-        happened = Happened(replace(planned, start_ns=time.time_ns()), planned.end_ns, list(change.services), [])
+        change = planned.spec.pods or PodChangeSpec(services=[planned.spec.transfers[0].server], count=1)
+        end_ns = 0 if planned.kind == REJOINS else planned.end_ns
+        happened = Happened(replace(planned, start_ns=time.time_ns()), end_ns, list(change.services), [])
         self.happened.append(happened)
         act: Callable[[str, int], Awaitable[list[PodHost]]] = getattr(self, f"_{planned.kind}")
         try:
@@ -91,6 +94,17 @@ class Changes:
         await self._soon(2.0)
         chosen = self._fleet.hosts.of(service)[1::2]
         return await self._replaced(service, [(host, self._fleet.leave(host), 0.3) for host in chosen])
+
+    async def _state_transfer(self, service: str, count: int) -> list[PodHost]:
+        """A member of a group of real databases dies with its data, starts again and takes a copy of another one's."""
+        assert self._it.programs
+        members = self._fleet.hosts.of(service)
+        host = members[int(self._random.integers(len(members)))]
+        with self._it.unrest.change():
+            self._fleet.set_ready(host, False)
+            await self._it.programs.rejoin(host.pod.name, _CREATE_S)
+            self._fleet.set_ready(host, True)
+        return [host]
 
     async def _replaced(self, service: str, ends: list[tuple[PodHost, Awaitable[None], float]]) -> list[PodHost]:
         async def successor(after_s: float) -> PodHost:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mimir.apps.change import POD_KINDS
 from mimir.cluster.addresses import address_problems
+from mimir.cluster.netns.changes import REJOINS
 from mimir.cluster.netns.locust_users import unfit
 from mimir.cluster.netns.real.base import real_entry
 from mimir.cluster.netns.requirements import lacking
@@ -87,6 +88,10 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
     if spec.exfiltration.channel not in CHANNELS:
         got = f"is {spec.exfiltration.channel}, which cluster=netns does not act out"
         yield Problem("exfiltration.channel", got, ", ".join(CHANNELS), instead)
+    dns = spec.exfiltration.dns
+    if spec.exfiltration.channel == "tool_dns2tcp" and dns and dns.record_type != "TXT":
+        got = f"is {dns.record_type}, which dns2tcp does not ask for"
+        yield Problem("exfiltration.dns.record_type", got, "TXT", "leave it out")
     for need in lacking(spec.exfiltration.channel):
         got = f"is {spec.exfiltration.channel}, which needs {need.name}"
         yield Problem("exfiltration.channel", got, next=need.how_to_meet)
@@ -102,12 +107,12 @@ def _cannot(spec: Spec) -> Iterator[Problem]:
 
 def _changes(spec: Spec, instead: str) -> Iterator[Problem]:
     """Triggers and autoscalers that are not acted out."""
-    moved = [kind for kind in spec.load.triggers if kind not in POD_KINDS]
-    if moved:
-        got = f"include {', '.join(moved)}, transfers of data, which cluster=netns does not act out"
-        yield Problem("load.triggers", got, ", ".join(POD_KINDS), instead)
-    autoscaling = isinstance(spec.cluster, NetnsSpec) and spec.cluster.autoscaling
-    if real_entry(spec) and (spec.load.triggers or autoscaling):
-        where = "load.triggers" if spec.load.triggers else "cluster.autoscaling"
-        got = "need pods that come and go, which real programs do not"
-        yield Problem(where, got, "none", "leave it out or set cluster.real_stores=false")
+    real = real_entry(spec)
+    possible = (REJOINS,) if real else POD_KINDS
+    if others := [kind for kind in spec.load.triggers if kind not in possible]:
+        whose = "real programs do" if real else "cluster=netns does"
+        got = f"include {', '.join(others)}, which {whose} not act out"
+        yield Problem("load.triggers", got, ", ".join(possible), instead)
+    if real and isinstance(spec.cluster, NetnsSpec) and spec.cluster.autoscaling:
+        got = "needs pods that come and go, which real programs do not"
+        yield Problem("cluster.autoscaling", got, "false", "leave it out or set cluster.real_stores=false")

@@ -45,6 +45,10 @@ class Programs(Protocol):
         """MimirError when a program ended."""
         ...
 
+    async def rejoin(self, pod: str, after_s: float) -> None:
+        """A member of a group dies with all its data and starts again `after_s` later; it has a copy of the others' when this returns."""
+        ...
+
     async def count(self, when: str) -> None:
         """Keep in `facts` what they count so far."""
         ...

@@ -63,6 +63,10 @@ class Stores:
         for pod in self.pods.values():
             pod.check()
 
+    async def rejoin(self, pod: str, after_s: float) -> None:
+        """None of these stores has other members."""
+        raise TypeError(f"{pod} is alone")
+
     async def count(self, when: str) -> None:
         """Keep how much memory the stores take."""
         self.facts["memory_mb"] = {name: round(pod.memory_kb() / 1024) for name, pod in self.pods.items()}

@@ -62,6 +62,14 @@ class WordPress:
         for pod in self.pods.values():
             pod.check()
 
+    async def rejoin(self, pod: str, after_s: float) -> None:
+        """A database's process is killed with its data; the new one takes a full copy. MimirError when it does not join."""
+        self.pods.pop(pod).kill()
+        await asyncio.sleep(after_s)
+        self._database(pod, first=False)
+        await self._joined(pod, len(self._layout.pods_of(STORE)))
+        self.facts["rejoined"] = [*self.facts.get("rejoined", []), pod]
+
     async def count(self, when: str) -> None:
         """Keep what the databases count so far, and the memory of all pods."""
         status = {pod.name: await self._status(pod.name, _COUNTED) for pod in self._layout.pods_of(STORE)}
@@ -98,18 +106,23 @@ class WordPress:
         return Reader(self._layout, host, slot, self._random)
 
     async def _databases(self) -> None:
-        pods, spec = self._layout.pods_of(STORE), self._layout.app.services[STORE]
+        pods = self._layout.pods_of(STORE)
         for number, pod in enumerate(pods):
-            first = number == 0
-            job = self._job(
-                {"mariadbd": galera.member(pod.ip, [p.ip for p in pods], spec.target_port, first=first)}, "mysql",
-                before=[galera.install()] if first else [], files=galera.files(first=first), folders=galera.folders(),
-            )  # fmt: skip
-            self.pods[pod.name] = RealPod(self._network.pods[pod.name], job, self._logs / f"{pod.name}.log")
-            if first:
+            self._database(pod.name, first=number == 0)
+            if number == 0:
                 await self._joined(pod.name, 1)
         for pod in pods:
             await self._joined(pod.name, len(pods))
+
+    def _database(self, name: str, *, first: bool) -> None:
+        """Start a member, with nothing in it: the first one makes a group of its own, the others take their data."""
+        pods, port = self._layout.pods_of(STORE), self._layout.app.services[STORE].target_port
+        ip = next(pod.ip for pod in pods if pod.name == name)
+        job = self._job(
+            {"mariadbd": galera.member(ip, [pod.ip for pod in pods], port, first=first)}, "mysql",
+            before=[galera.install()] if first else [], files=galera.files(first=first), folders=galera.folders(),
+        )  # fmt: skip
+        self.pods[name] = RealPod(self._network.pods[name], job, self._logs / f"{name}.log")
 
     async def _joined(self, pod: str, members: int) -> None:
         """Wait until a member is ready in a cluster of that size. MimirError when it takes too long."""
