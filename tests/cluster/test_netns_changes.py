@@ -284,7 +284,7 @@ async def play():
     await bed.fleet.kill(newcomer)  # what is over stays as it was
     (later,) = leaks.ledger()
     await bed.tasks.stop()
-    return [entry.bytes_delivered, entry.bytes_intended, entry.sha256_sent == entry.sha256_received, entry.pods[0] == newcomer.pod.name, first, later == entry, str(bed.tasks.defect)]
+    return [entry.bytes_delivered, entry.bytes_intended, entry.sha256_sent == entry.sha256_received, entry.pods[0] == newcomer.pod.name, first, later == entry, [event["old"] for event in leaks.replaced], str(bed.tasks.defect)]
 
 print(json.dumps(asyncio.run(play())))
 """
@@ -315,11 +315,11 @@ def test_pods_come_and_go_by_triggers_and_autoscalers_and_the_service_address_fo
 @pytest.mark.parametrize("option", ["icmp", "dns_tunnel"])
 def test_a_leak_whose_pods_all_die_goes_on_from_a_successor(option: str) -> None:
     need_namespaces()
-    delivered, intended, same, moved, first, closed, defect = inside(_PLAY + _KILLED, option)
+    delivered, intended, same, moved, first, closed, replaced, defect = inside(_PLAY + _KILLED, option)
     assert delivered == intended > 0
     assert same
     assert moved
-    assert first.startswith("catalogue-")
+    assert replaced == [first]
     assert closed
     assert defect == "None"
 

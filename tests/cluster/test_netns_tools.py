@@ -64,6 +64,17 @@ def test_programs_are_refused_where_nothing_runs_and_listed_by_the_doctor() -> N
     assert len(tool_requirements()) == 2 + sum(len(known.programs) for known in TOOLS.values())
 
 
+def test_where_there_is_no_resolv_conf_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mimir.cluster.netns import init
+
+    link = tmp_path / "resolv.conf"
+    link.symlink_to(tmp_path / "elsewhere" / "resolv.conf")
+    monkeypatch.setattr(init, "_RESOLV", link)
+    monkeypatch.setattr(init, "mount", lambda *arguments: pytest.fail("something was mounted"))
+    init.resolve_by("nameserver 192.0.2.1\n", ["/run"])
+    assert list(tmp_path.iterdir()) == [link]
+
+
 _LAUNCH = """
 import asyncio
 from mimir.cluster.netns.kernel import Namespace

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import time
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Echoes:
         self.left: list[tuple[float, bytes]] = []
         self.arrived: list[tuple[float, bytes]] = []
         self._seen: set[bytes] = set()
+        self.replaced: list[dict[str, Any]] = []  #: as of `Relay`
 
     @property
     def pods(self) -> tuple[str, ...]:
@@ -55,6 +57,7 @@ class Echoes:
     async def run(self) -> None:
         """Send every payload."""
         sink, loop, sequence = self._it.layout.cluster.addresses.sink, asyncio.get_running_loop(), 0
+        self._store = await self._it.hosts.another(self._store, self._random)  # nothing left it yet
         with self._it.hosts.outside.raw_icmp() as ear:
             listening = asyncio.ensure_future(self._listen(ear))
             try:
@@ -68,9 +71,16 @@ class Echoes:
             finally:
                 listening.cancel()
 
+    async def _stay(self) -> None:
+        """Be in a pod that lives."""
+        store = await self._it.hosts.another(self._store, self._random)
+        if store is not self._store:
+            self.replaced.append(self._it.hosts.replaced(self._store))
+        self._store = store
+
     async def _send(self, loop: asyncio.AbstractEventLoop, payload: bytes, sequence: int, sink: str) -> None:
         for _ in range(_TRIES):
-            self._store = await self._it.hosts.another(self._store, self._random)
+            await self._stay()
             with self._store.raw_icmp() as mouth:
                 bare = _HEAD.pack(_REQUEST, 0, 0, self._session, sequence & 0xFFFF) + payload
                 head = _HEAD.pack(_REQUEST, 0, checksum(bare), self._session, sequence & 0xFFFF)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -169,6 +170,11 @@ class Hosts:
             if found is None:
                 await asyncio.sleep(_TRY_S)
         return found
+
+    @staticmethod
+    def replaced(host: PodHost) -> dict[str, Any]:
+        """What the timeline says when a leak goes on without a pod that died."""
+        return {"ts": time.time(), "service": host.pod.service, "old": host.pod.name}
 
     def add_beyond(self, address: str) -> None:
         """One more address of the world outside."""

@@ -56,6 +56,7 @@ class Tunnel:
         self._session = int(random.integers(1 << 16))
         self._first = self._last = 0
         self.left: list[tuple[float, bytes]] = []
+        self.replaced: list[dict[str, Any]] = []  #: as of `Relay`
 
     @property
     def pods(self) -> tuple[str, ...]:
@@ -75,6 +76,8 @@ class Tunnel:
     async def run(self) -> None:
         """Ask for every name."""
         self._first, sequence = len(self._outside.heard), 0
+        if self._store.gone:  # nothing left it yet
+            await self._move()
         for at, data in zip(self.incident.message_ns.tolist(), stolen_bytes(self.incident), strict=True):
             await asyncio.sleep(max(0.0, (at - time.time_ns()) / NS_PER_S))
             self.left.append((time.time(), data))
@@ -85,14 +88,18 @@ class Tunnel:
         self._channel.close()
         self._last = len(self._outside.heard)
 
+    async def _move(self) -> None:
+        self._store = await self._hosts.another(self._store, self._random)
+        self._channel.close()
+        self._channel = self._socket()
+
     async def _ask(self, name: bytes) -> None:
         """Ask for a name until that is answered, or nobody's pod died meanwhile."""
         answered = False
         while not answered:
             if self._store.gone:
-                self._store = await self._hosts.another(self._store, self._random)
-                self._channel.close()
-                self._channel = self._socket()
+                self.replaced.append(self._hosts.replaced(self._store))
+                await self._move()
             with suppress(OSError):  # its link is gone
                 answered = await self._store.stub.query(self._channel, name, self._spec.record_type) is not None
             answered = answered or not self._store.gone
@@ -166,7 +173,7 @@ class Leaks:
         return [
             {"event": "hop_replaced", "incident": act.incident.name, **event}
             for act in self.acts
-            if isinstance(act, Relay | Fan)
+            if not isinstance(act, ToolAct)
             for event in act.replaced
         ]
 

@@ -135,7 +135,7 @@ class Relay:
             if node.pod is not host or self._done.is_set():
                 continue
             if self._begun:
-                self.replaced.append({"ts": time.time(), "service": node.service, "old": host.pod.name})
+                self.replaced.append(self._it.hosts.replaced(host))
             if number:
                 lost = list(node.held)
                 node.held.clear()

@@ -11,14 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mimir.cluster.base import RecordingOrder
+from mimir.cluster.base import Progress, RecordingOrder
 from mimir.cluster.netns import dns
 from mimir.cluster.netns.application import Application
 from mimir.cluster.netns.around import Around
@@ -41,8 +40,6 @@ from mimir.spec import Spec
 from mimir.spec.build import from_plain
 from mimir.spec.cluster import NetnsSpec
 from mimir.units import NS_PER_S
-
-Progress = Callable[[float, int], None]
 
 
 def run_job(job: dict[str, Any], progress: Progress) -> dict[str, Any]:

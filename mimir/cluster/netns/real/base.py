@@ -78,6 +78,11 @@ def optional() -> list[Requirement]:
     return [requirement(), *requirements(), *tool_requirements()]
 
 
+def _whole(spec: Spec) -> bool:
+    """Are there real programs for the application as a whole, its entry service included, and not for single stores?"""
+    return spec.app.name == "wordpress"
+
+
 Make = Callable[[Layout, Network, Hosts, Path, np.random.Generator], Programs]
 
 
@@ -85,7 +90,7 @@ def real_requirements(spec: Spec) -> list[Requirement]:
     """The packages of the real programs where the spec insists on them; none where it does not."""
     if not isinstance(spec.cluster, NetnsSpec) or spec.cluster.real_stores is not True:
         return []
-    if spec.app.name == "wordpress":
+    if _whole(spec):
         from mimir.cluster.netns.wordpress.packages import requirement
 
         return [requirement()]
@@ -99,7 +104,7 @@ def real_programs(spec: Spec) -> Make | None:
     """
     if not isinstance(spec.cluster, NetnsSpec) or spec.cluster.real_stores is False:
         return None
-    if spec.app.name == "wordpress":
+    if _whole(spec):
         from mimir.cluster.netns.wordpress.packages import missing
         from mimir.cluster.netns.wordpress.stack import WordPress
 
@@ -114,11 +119,11 @@ def real_programs(spec: Spec) -> Make | None:
 
 def real_entry(spec: Spec) -> bool:
     """Is the service that users ask a real program?"""
-    return spec.app.name == "wordpress" and real_programs(spec) is not None
+    return _whole(spec) and real_programs(spec) is not None
 
 
 def real_or_framed(spec: Spec) -> dict[str, str]:
     """Store → the program that is real, or why it is framed. Empty for applications that are real as a whole."""
-    if not isinstance(spec.cluster, NetnsSpec) or spec.app.name == "wordpress":
+    if not isinstance(spec.cluster, NetnsSpec) or _whole(spec):
         return {}
     return described(spec.app, spec.cluster.real_stores)
