@@ -76,7 +76,9 @@ class WordPress:
         self.facts[when] = {
             "databases": {n: {key.lower(): int(value) for key, value in of.items()} for n, of in status.items()},
             "cpu_s": {
-                service: round(sum(self.pods[pod.name].cpu_s() for pod in self._layout.pods_of(service)), 2)
+                service: round(
+                    sum(self.pods[p.name].cpu_s() for p in self._layout.pods_of(service) if p.name in self.pods), 2
+                )
                 for service in sorted(SERVICES)
             },
         }
