@@ -2,7 +2,8 @@
 """A sweep over applications and scenarios → docs/results/channels.md: what was detected, how soon, at what cost.
 
 `python scripts/channels_page.py --runs runs`, after
-`python run.py -m app=sockshop,wordpress,hipsterstore,robotshop 'exfiltration=glob(*,exclude=tool_*)' evaluation=quick`.
+`python run.py -m app=sockshop,wordpress,hipsterstore,robotshop 'exfiltration=glob(*,exclude=[tool_*,fan_in])' evaluation=quick`
+and `fan_in` where an application has several stores to gather from; the page prints the commands its runs are of.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def page(found: dict[tuple[str, str], dict[str, Any]], apps: list[str]) -> str:
     parts = [
         "# Every scenario in four applications",
         "",
-        f"Made by `python scripts/channels_page.py` from {len(done)} of the {len(apps) * len(scenarios)} runs of this command (commit {', '.join(commits)}):",
-        "", "```", *_command(done, apps), "```", "",
+        f"Made by `python scripts/channels_page.py` from {len(done)} runs of {len(apps)} × {len(scenarios)} by these commands (commit {', '.join(commits)}):",
+        "", "```", *_command(done, scenarios), "```", "",
         *_conditions(done),
     ]  # fmt: skip
     for app in apps:
@@ -72,14 +73,38 @@ def page(found: dict[tuple[str, str], dict[str, Any]], apps: list[str]) -> str:
     return "\n".join([*parts, ""])
 
 
-def _command(done: list[dict[str, Any]], apps: list[str]) -> list[str]:
-    """The sweep that the runs are jobs of."""
+def _command(done: list[dict[str, Any]], scenarios: list[str]) -> list[str]:
+    """The sweeps that the runs are jobs of: one for all scenarios that ran everywhere, one for each of the others."""
     if not done:
         return ["no run was found"]
-    job = shlex.split(str(done[0]["status"].get("command", "")))
-    own = [word for word in job if not word.startswith(("app=", "exfiltration=", "paths.", "python", "run.py", "-m"))]
-    words = [f"app={','.join(apps)}", "exfiltration=glob(*,exclude=tool_*)", *own]
-    return ["python run.py -m " + " ".join(shlex.quote(word) if set(word) & set("(*[ ") else word for word in words)]
+    ran: dict[tuple[str, ...], dict[str, list[str]]] = {}  # other words of the command → scenario → applications
+    for run in done:
+        job = shlex.split(str(run["status"].get("command", "")))
+        own = [
+            word for word in job if not word.startswith(("app=", "exfiltration=", "paths.", "python", "run.py", "-m"))
+        ]
+        of = ran.setdefault(tuple(own), {})
+        of.setdefault(run["spec"]["exfiltration"]["name"], []).append(run["spec"]["app"]["name"])
+    lines = []
+    for own, of in ran.items():
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for scenario, apps in of.items():
+            groups.setdefault(tuple(sorted(apps, key=lambda app: [*APPS, app].index(app))), []).append(scenario)
+        for apps, names in sorted(groups.items(), key=lambda item: -len(item[1])):
+            words = [f"app={','.join(apps)}", f"exfiltration={_named(names, scenarios)}", *own]
+            sweep = "-m " if len(apps) * len(names) > 1 else ""
+            lines.append(
+                f"python run.py {sweep}" + " ".join(shlex.quote(w) if set(w) & set("(*[ ") else w for w in words)
+            )
+    return lines
+
+
+def _named(names: list[str], scenarios: list[str]) -> str:
+    """Some of all scenarios in the words of a sweep: those that are left out, where that is shorter."""
+    absent = sorted({*scenarios} - {*names})
+    if len(absent) >= len(names):
+        return ",".join(sorted(names))
+    return f"glob(*,exclude=[{','.join(['tool_*', *absent])}])"
 
 
 def _conditions(done: list[dict[str, Any]]) -> list[str]:

@@ -63,32 +63,49 @@ def planned(spec: Spec) -> list[RecordingOrder]:
 
 def record_all(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, report: Report) -> list[Recorded]:
     """All recordings with edges, in order. Raises what the first failing one raised."""
+    cluster = _ready(spec)
+    if workers > 1 and cluster.parallel:
+        return _side_by_side(spec, plain, cache, workers, report)
     shown = [record_training(plain, cache, workers, report)] if supervised(spec) else []
-    return [*shown, *_record_three(spec, plain, cache, workers, report)]
+    return [*shown, *_one_by_one(spec, plain, cache, workers, report, cluster)]
 
 
 def record_training(plain: Mapping[str, Any], cache: Path, workers: int, report: Report) -> Recorded:
-    """The recording with labelled leaks of a supervised detector."""
-    own = training_plain(plain)
+    """The recording with labelled leaks of a supervised detector; `workers` for its edges."""
+    own, order = _training(plain)
     spec = from_plain(own, check=False)
-    order, cluster = training_order(spec, EPOCH_S), _ready(spec)
-    if workers > 1 and cluster.parallel:
-        return _in_processes(own, cache, [order], 1, report)[0]
-    with cluster as running:
+    with _ready(spec) as running:
         return record_one(spec, own, cache, order, report, running.record, workers)
 
 
-def _record_three(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, report: Report) -> list[Recorded]:
-    cluster = _ready(spec)
-    side_by_side = workers > 1 and cluster.parallel
-    wanted = orders(spec)
+def _training(plain: Mapping[str, Any]) -> tuple[dict[str, Any], RecordingOrder]:
+    """The spec of the training recording as JSON values, and its order."""
+    own = training_plain(plain)
+    return own, training_order(from_plain(own, check=False), EPOCH_S)
+
+
+def _side_by_side(spec: Spec, plain: dict[str, Any], cache: Path, workers: int, report: Report) -> list[Recorded]:
+    """All at once; where the leak of the test depends on the edges of the fit recording, the test after all others."""
+    shown = [_training(plain)] if supervised(spec) else []
+    *benign, test = orders(spec)
     services = carrying_services(spec)
-    if services is None:
-        if side_by_side:
-            return _in_processes(plain, cache, wanted, min(workers, len(wanted)), report)
-        with cluster as running:
-            return [record_one(spec, plain, cache, order, report, running.record, workers) for order in wanted]
-    return _after_fit(spec, plain, cache, wanted, services, workers, report, cluster)
+    tasks = [*shown, *((plain, order) for order in (benign if services else [*benign, test]))]
+    done = _in_processes(tasks, cache, min(workers, len(tasks)), report)
+    if services:
+        last = replace(test, baseline=_baseline(spec, services, done[len(shown)]))
+        done += _in_processes([(plain, last)], cache, 1, report)
+    return done
+
+
+def _one_by_one(
+    spec: Spec, plain: dict[str, Any], cache: Path, workers: int, report: Report, cluster: Cluster
+) -> list[Recorded]:
+    *benign, test = orders(spec)
+    services = carrying_services(spec)
+    with cluster as running:
+        done = [record_one(spec, plain, cache, order, report, running.record, workers) for order in benign]
+        last = replace(test, baseline=_baseline(spec, services, done[0])) if services else test
+        return [*done, record_one(spec, plain, cache, last, report, running.record, workers)]
 
 
 def _ready(spec: Spec) -> Cluster:
@@ -98,29 +115,6 @@ def _ready(spec: Spec) -> Cluster:
     if unmet:
         raise RequirementError("\n".join(f"cluster={spec.cluster.name} needs {r.name}: {r.how_to_meet}" for r in unmet))
     return cluster
-
-
-def _after_fit(
-    spec: Spec,
-    plain: dict[str, Any],
-    cache: Path,
-    wanted: list[RecordingOrder],
-    services: tuple[str, str],
-    workers: int,
-    report: Report,
-    cluster: Cluster,
-) -> list[Recorded]:
-    """The benign recordings first: the leak of the last one depends on the edges of the first."""
-    *benign, test = wanted
-    if workers > 1 and cluster.parallel:
-        done = _in_processes(plain, cache, benign, min(workers, len(benign)), report)
-        baseline = _baseline(spec, services, done[0])
-        return done + _in_processes(plain, cache, [replace(test, baseline=baseline)], 1, report)
-    with cluster as running:
-        done = [record_one(spec, plain, cache, order, report, running.record, workers) for order in benign]
-        baseline = _baseline(spec, services, done[0])
-        last = replace(test, baseline=baseline)
-        return [*done, record_one(spec, plain, cache, last, report, running.record, workers)]
 
 
 def _baseline(spec: Spec, services: tuple[str, str], fit: Recorded) -> Baseline:
@@ -138,8 +132,7 @@ def all_recorded(spec: Spec, plain: Mapping[str, Any], cache: Path) -> bool:
 
 def training_key(plain: Mapping[str, Any]) -> str:
     """Key of the training recording: tests of several scenarios share it."""
-    own = training_plain(plain)
-    return record_key(own, training_order(from_plain(own, check=False), EPOCH_S))
+    return record_key(*_training(plain))
 
 
 def record_one(
@@ -223,14 +216,14 @@ def _numbered(files: Mapping[str, str]) -> dict[str, str]:
 
 
 def _in_processes(
-    plain: dict[str, Any], cache: Path, wanted: list[RecordingOrder], workers: int, report: Report
+    tasks: list[tuple[dict[str, Any], RecordingOrder]], cache: Path, workers: int, report: Report
 ) -> list[Recorded]:
     """The recordings side by side in fresh processes; results do not depend on how many."""
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(os.getpid(), messages))
     try:
-        futures = [pool.submit(_work, plain, cache, order) for order in wanted]
+        futures = [pool.submit(_work, plain, cache, order) for plain, order in tasks]
         _relay(futures, messages, report)
         return [future.result() for future in futures]
     except BaseException:
@@ -264,7 +257,7 @@ def _start_worker(parent: int, messages: Any) -> None:
 
 
 def _work(plain: dict[str, Any], cache: Path, order: RecordingOrder) -> Recorded:
-    spec = from_plain(plain)
+    spec = from_plain(plain, check=False)  # checked before anything was begun
 
     def report(name: str, seconds: float, packets: int) -> None:
         _messages.put((name, seconds, packets))

@@ -63,15 +63,18 @@ class AlertTable:
 
 
 def alert_table(run: RunFiles) -> AlertTable:
-    """All alerts grouped; at most MAX_EPISODES are shown, those with the longest trains of alerts first kept."""
+    """All alerts grouped, window lengths in the order of the run, each in time order; at most MAX_EPISODES are shown."""
     groups: list[list[dict[str, Any]]] = []
     for window_s in run.lengths:
         groups += episodes_of([alert for alert in run.alerts if alert["window_s"] == window_s])
-    shown = groups
-    if len(groups) > MAX_EPISODES:
-        ranked = sorted(range(len(groups)), key=lambda i: (-len(groups[i]), i))[:MAX_EPISODES]
-        shown = [groups[i] for i in sorted(ranked)]
+    shown = longest(groups)
     return AlertTable([_episode(group, run) for group in shown], len(groups) - len(shown), len(run.alerts))
+
+
+def longest(groups: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+    """The MAX_EPISODES groups of most alerts, in the order they had; of equal ones the first."""
+    ranked = sorted(range(len(groups)), key=lambda i: (-len(groups[i]), i))[:MAX_EPISODES]
+    return [groups[i] for i in sorted(ranked)]
 
 
 def episodes_of(alerts: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimir.files import read_json, read_jsonl
-from mimir.report.alerts import MAX_EPISODES, Episode, episodes_of
+from mimir.report.alerts import Episode, episodes_of, longest
 from mimir.report.figures import NARROW, WIDE, draw_scores, new_chart
 from mimir.report.load import RunFiles
 from mimir.report.words import plain, shown
@@ -55,11 +55,11 @@ def stream_block(run: RunFiles) -> StreamBlock | None:
     threshold = read_json(run.folder / "detector" / "stream.json")
     alerts = read_jsonl(run.folder / "stream.jsonl")
     groups = episodes_of(alerts)
-    episodes = [(Episode.of(group, run), _sources(group)) for group in groups[:MAX_EPISODES]]
+    episodes = [(Episode.of(group, run), _sources(group)) for group in longest(groups)]
     lengths = " and ".join(f"{s} s" for s in sorted(run.lengths, reverse=True))
     said = f"{len(alerts)} alert{'s' if len(alerts) != 1 else ''} in {len(groups)} episode{'s' if len(groups) != 1 else ''}"
     return StreamBlock(
-        _facts(run, threshold), episodes, max(0, len(groups) - MAX_EPISODES),
+        _facts(run, threshold), episodes, len(groups) - len(episodes),
         f"Scores of {lengths} windows as one, for each {max(run.lengths)} s of the test recording; {said}",
     )  # fmt: skip
 

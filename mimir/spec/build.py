@@ -62,10 +62,24 @@ def from_plain(plain: Mapping[str, Any], check: bool = True) -> Spec:
         broken = rule_problems(plain, [_location(e["loc"], plain) for e in wrong], RULES)
         keys, values = [e for e in wrong if e["type"] in _KEYS], [e for e in wrong if e["type"] not in _KEYS]
         raise SpecError([*_values(values, plain), *_misnamed(keys, plain), *broken]) from None
-    problems = validate(spec) if check else []
+    problems = [*_truths(plain, spec, [], plain), *(validate(spec) if check else [])]
     if problems:
         raise SpecError(problems)
     return spec
+
+
+def _truths(plain: Any, typed: Any, where: list[str], whole: Mapping[str, Any]) -> Iterator[Problem]:
+    """true and false where a number is wanted: pydantic takes them for 1 and 0."""
+    if isinstance(plain, bool):
+        if isinstance(typed, int | float) and not isinstance(typed, bool):
+            yield Problem(".".join(where), f"is not a number (got {str(plain).lower()})", next=_set_it(where, whole))
+    elif isinstance(plain, Mapping):
+        for key, value in plain.items():
+            inner = typed.get(key) if isinstance(typed, Mapping) else getattr(typed, str(key), None)
+            yield from _truths(value, inner, [*where, str(key)], whole)
+    elif isinstance(plain, list | tuple) and isinstance(typed, list | tuple):
+        for number, (value, inner) in enumerate(zip(plain, typed, strict=False)):
+            yield from _truths(value, inner, [*where, str(number)], whole)
 
 
 def from_config(config: DictConfig) -> Spec:

@@ -14,6 +14,8 @@ import numpy as np
 
 from mimir.errors import MimirError
 from mimir.files import read_json, sha256
+from mimir.spec.detector import SUPERVISED
+from mimir.spec.signature import OF_SUPERVISED
 
 NOT_PARAMS = ("tracking", "hydra", "paths", "verbosity", "workers", "reuse", "dry_run")
 MAX_VALUE = 6_000  #: characters of a parameter value
@@ -72,6 +74,8 @@ def flat_params(spec: Mapping[str, Any]) -> dict[str, str]:
     {'app.name': 'shop', 'app.services': 'a, b', 'seed': '1'}
     """
     kept = {key: value for key, value in spec.items() if key not in NOT_PARAMS}
+    if isinstance(kept.get("evaluation"), Mapping) and (spec.get("detector") or {}).get("name") not in SUPERVISED:
+        kept["evaluation"] = {k: v for k, v in kept["evaluation"].items() if k not in OF_SUPERVISED}  # made for nobody
     return {name: _short(value) for name, value in sorted(_flat(kept, ()))}
 
 

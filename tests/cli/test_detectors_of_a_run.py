@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mimir.files import read_json, read_jsonl
-from tests.support.cli import ROOT, SMALL, environment, mimir_here, run_directories
+from tests.support.cli import ROOT, SMALL, environment, mimir, mimir_here, run_directories
 
 
 def test_a_detector_that_cannot_be_made_creates_nothing(tmp_path: Path) -> None:
@@ -79,3 +79,33 @@ def test_a_forbidden_edge_raises_alerts_and_an_allowed_one_silences_them(small_r
     assert wrong.returncode == 2
     assert "table.csv, line" in wrong.stderr
     assert "allow must be yes or no (got 'perhaps')" in wrong.stderr
+
+
+@pytest.mark.slow
+def test_a_supervised_detector_learns_from_a_recording_of_its_own(tmp_path: Path) -> None:
+    """Four recordings side by side; what it is shown is neither in the scores nor among the incidents that are judged."""
+    training = ("evaluation.train_s=1800", "evaluation.train.incidents=3", "evaluation.train.incident_duration_s=120",
+                "evaluation.train.gap_s=60")  # fmt: skip
+    words = (*SMALL, "detector=mimir_lasso", "detector.windows_s=[60]", "exfiltration=direct", *training)
+    done = mimir(tmp_path, *words, "workers=2")
+    assert done.returncode == 0, done.stderr
+    (directory,) = run_directories(tmp_path)
+    assert [one["name"] for one in read_json(directory / "plan.json")["recordings"]] == [
+        "train",
+        "fit",
+        "calibrate",
+        "test",
+    ]
+    truth = read_jsonl(directory / "truth.jsonl")
+    paths = {
+        recording: {tuple(row["path"]) for row in truth if row["recording"] == recording}
+        for recording in ("train", "test")
+    }
+    assert paths["train"]
+    assert not paths["train"] & paths["test"]
+    metrics = read_json(directory / "metrics.json")
+    tested = {row["incident"] for row in truth if row["recording"] == "test"}
+    assert {row["incident"] for row in metrics["incidents"]} == tested
+    assert metrics["windows"]["60"]["overall"]["average_precision"]["value"] is not None
+    again = mimir_here(tmp_path, *words)
+    assert "reused:" in again.stderr

@@ -150,6 +150,7 @@ def test_composing_failures_suggest_the_closest_name(message: str, hint: str) ->
         ({"detector.windows_s": 60}, "detector.windows_s is not a list (got 60) (allowed: a list such as [60,10])"),
         ({"evaluation.block_s": 0}, "evaluation.block_s is out of range (got 0) (allowed: ≥ 1)"),
         ({"load.mix": 5}, "load.mix is not a text (got 5)"),
+        ({"load.users": True}, "load.users is not a number (got true)"),
         ({"load.mix": {"buy": "x"}}, "load.mix.buy is not a number (got 'x')"),
         ({"exfiltration.paths": "user-db"}, "(allowed: {store: …, max_hops: …, direction: …, count: …})"),
         ({"exfiltration.paths": {"stor": "a", "max_hop": 3, "direction": "mixed", "count": 1}},

@@ -17,6 +17,12 @@ from tests.support.run_directory import Sample, build_run_directory
 NAME = re.compile(r"[A-Za-z0-9_\-. :/]+")
 
 
+def test_training_leaks_are_params_of_supervised_runs_only() -> None:
+    spec = {"evaluation": {"test_s": 60, "train_s": 5, "train": {"path": ["db"], "incidents": 3}}}
+    assert flat_params({**spec, "detector": {"name": "ewma"}}) == {"detector.name": "ewma", "evaluation.test_s": "60"}
+    assert "evaluation.train.incidents" in flat_params({**spec, "detector": {"name": "mimir_lasso"}})
+
+
 def test_params_are_flat_short_and_say_everything_that_matters() -> None:
     params = flat_params(
         {
