@@ -281,6 +281,9 @@ async def play():
     newcomer = await bed.fleet.add("catalogue")
     await asyncio.wait_for(running, 20)
     (entry,) = leaks.ledger()
+    if option.startswith("tool_"):
+        await bed.tasks.stop()
+        return [entry.bytes_delivered, entry.bytes_intended, [program.process.returncode for program in act._programs], entry.pods[0] == first, str(bed.tasks.defect)]
     await bed.fleet.kill(newcomer)  # what is over stays as it was
     (later,) = leaks.ledger()
     await bed.tasks.stop()
@@ -321,6 +324,19 @@ def test_a_leak_whose_pods_all_die_goes_on_from_a_successor(option: str) -> None
     assert moved
     assert replaced == [first]
     assert closed
+    assert defect == "None"
+
+
+@pytest.mark.netns
+@pytest.mark.slow
+def test_a_tool_ends_with_its_pod_and_the_ledger_has_what_arrived() -> None:
+    need_namespaces()
+    if tool("curl") is None:
+        pytest.skip("curl is not installed")
+    delivered, intended, codes, stayed, defect = inside(_PLAY + _KILLED, "tool_curl")
+    assert 0 < delivered < intended
+    assert codes == [-signal.SIGKILL]
+    assert stayed
     assert defect == "None"
 
 
