@@ -90,6 +90,15 @@ def test_kube_dns_answers_for_its_zone() -> None:
     assert question_of(query_message(b"a.example", "TXT", 9))[:3] == (9, b"a.example", "TXT")
 
 
+def test_changes_that_find_no_place_are_refused_before_anything_is_recorded() -> None:
+    from mimir.pipeline.run import _misfits
+
+    short = ("load.duration_s=110", "capture.windows_s=[5]", "detector.windows_s=[5]", "exfiltration.channel=none")
+    assert not _misfits(shop(*short, "load.triggers=[pod_kill]", "app.triggers.pod_kill.duration_s=[2,3]"))
+    (problem,) = _misfits(shop(*short, "load.triggers=[pod_kill,scale_in]"))
+    assert "do not fit" in problem.what
+
+
 def test_what_real_groups_of_databases_can_do_is_asked_of_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from mimir.cluster.netns import check
 
