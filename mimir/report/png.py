@@ -33,4 +33,6 @@ def png_figure(path: Path, shape: tuple[int, int], size: tuple[float, float], **
         figure.savefig(drawn, format="png", metadata={"Software": None})
     path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(drawn) as image:
-        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
+        image.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, format="PNG", optimize=True
+        )

@@ -136,7 +136,8 @@ def critical_difference(path: Path, ranks: Ranks) -> None:
             y = -depth - 0.7 * row
             end = 0.6 if left else count + 0.4
             axis.plot([rank, rank, end], [0, y, y], color=LIGHT["muted"], lw=0.9)
-            axis.text(end, y + 0.06, f"{name}  {rank:.2f}", ha="left" if left else "right", va="bottom", fontsize=9)
+            axis.text(end, y + 0.06, f"{name}  {rank:.2f}", ha="left" if left else "right", va="bottom", fontsize=9,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})  # fmt: skip
         for number, (first, last) in enumerate(groups):
             y = -0.35 * (number + 1)
             axis.plot([first - 0.04, last + 0.04], [y, y], color=LIGHT["accent"], lw=3.2, solid_capstyle="round")
