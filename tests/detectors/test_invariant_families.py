@@ -61,7 +61,9 @@ def test_look_ups_are_explained_by_the_connections_a_pod_opens() -> None:
 
 def test_sums_over_many_lengths_are_those_of_each_length() -> None:
     rng = np.random.default_rng(1)
-    signal = chains.Signal(rng.normal(size=40), rng.uniform(0.5, 2, 40), rng.uniform(0, 0.5, (40, 3)))
+    signal = chains.Signal(
+        rng.normal(size=40), rng.uniform(0.5, 2, 40), rng.uniform(0, 0.5, (40, 3)), rng.uniform(0, 0.5, (40, 3))
+    )
     together = chains.statistics(signal, (1, 5, 15))
     for k, length in enumerate((1, 5, 15)):
         assert together[:, k] == pytest.approx(chains.statistic(signal, length))

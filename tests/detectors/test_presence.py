@@ -15,7 +15,7 @@ from mimir.flows.edges import COUNTERS, EdgeKey, EdgeSeries
 
 ENTRY, STORE = EdgeKey("outside:users", "shop", 80, "tcp"), EdgeKey("shop", "db", 5432, "tcp")
 PROBE = EdgeKey("node:n1", "shop", 80, "tcp")
-FIT = Fit(np.array([0.0, 2.0]), np.eye(2), 1.0, 0.0, 0.0)
+FIT = Fit(np.array([0.0, 2.0]), np.eye(2), 1.0, 0.0, 0.0, 0.0)
 HEARTBEATS, PROBES = 6.0, 40.0  # a window and pod
 
 
@@ -74,7 +74,7 @@ def test_state_comes_back() -> None:
 def test_a_mix_that_training_never_showed_makes_predictions_unsure() -> None:
     total = np.full(50, 1000.0)
     usual = np.linspace(100, 200, 50)[:, None]
-    invariant = Invariant(Target(0, CALLS, "count"), ((1, 0),), FIT, usual_shares(usual, total))
+    invariant = Invariant(Target(0, CALLS, "count"), ((1, 0),), FIT, usual_shares(usual, total), 0.0)
     assert invariant.shares[0] == pytest.approx([0.075, 0.225])
     assert beyond_training(invariant, np.array([[75.0], [150.0], [225.0]]), total[:3]) == pytest.approx(0.0)
     assert beyond_training(invariant, np.array([[0.0], [425.0]]), total[:2]) == pytest.approx([150.0, 400.0])

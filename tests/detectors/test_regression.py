@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mimir.detectors.invariants.regression import blocks, dependence, fit
+from mimir.detectors.invariants.regression import Fit, blocks, dependence, fit, recent_mean
 from mimir.detectors.invariants.regressors import Gram
 from mimir.detectors.invariants.tails import bend, normal_equivalent, stretch, surprise, surprise_of_bytes
-from mimir.detectors.invariants.targets import carried_over
 
 RNG = np.random.default_rng(3)
 
@@ -47,6 +46,24 @@ def test_the_variance_follows_the_level() -> None:
     model, _ = fit(x, sizes(x[:, 0], 1500, 0.8), 1, 0.01, 250, 6)
     low, high = model.variance(np.array([100 * 1500.0, 400 * 1500.0]))
     assert 2 < high / low < 4.5  # 4 if all of it follows the level
+
+
+def test_contents_that_all_replies_share_make_the_variance_follow_the_square_of_the_level() -> None:
+    x = requests(1000)[:, None]
+    contents = np.exp(0.25 * RNG.normal(size=1000))
+    model, held_out = fit(x, x[:, 0] * 1500 * contents, 1, 0.01, 250, 6)
+    low, high = model.variance(np.array([100 * 1500.0, 400 * 1500.0]))
+    assert high / low > 8  # 16 if all of it is shared, at most 4 if none
+    busy = x[:, 0] > np.median(x)
+    assert held_out[busy].std() == pytest.approx(held_out[~busy].std(), rel=0.3)
+
+
+def test_the_variance_follows_the_level_of_the_last_windows() -> None:
+    model = Fit(np.array([0.0, 1.0]), np.zeros((2, 2)), 1.0, 2.0, 3.0, 0.0, around=2)
+    assert recent_mean(np.array([4.0, 0.0, 2.0]), 2).tolist() == [4.0, 2.0, 1.0]
+    level, variance, _ = model.predict(np.array([[4.0], [0.0], [2.0]]))
+    assert level.tolist() == [4.0, 0.0, 2.0]
+    assert variance.tolist() == [1 + 2 * m + 3 * m**2 for m in (4.0, 2.0, 1.0)]
 
 
 def test_a_few_huge_replies_do_not_move_the_fit() -> None:
@@ -124,17 +141,3 @@ def test_surprise_of_bytes_is_zero_only_for_nothing() -> None:
     values = surprise_of_bytes(np.array([0.0, 1.0, 1e3, 1e5]))
     assert values[0] == 0
     assert (np.diff(values) > 0).all()
-
-
-def test_calls_that_fall_behind_the_edge_of_a_window_are_expected_there_and_those_of_a_leak_are_not() -> None:
-    expected = np.array([3.0, 3.0, 0.0, 3.0, 3.0])
-    late = carried_over(np.array([3.0, 0.0, 3.0, 3.0, 3.0]), expected)
-    assert late.tolist() == [3.0, 3.0, 3.0, 3.0, 3.0]
-    leaking = np.array([3.0, 3.0, 5.0, 5.0, 5.0])
-    assert carried_over(leaking, expected).tolist() == expected.tolist()
-    for known in range(1, 6):  # a later window changes nothing before it
-        observed = np.array([3.0, 0.0, 3.0, 1.0, 6.0])
-        assert (
-            carried_over(observed[:known], expected[:known]).tolist()
-            == carried_over(observed, expected)[:known].tolist()
-        )

@@ -35,7 +35,7 @@ def blind_spots(
     `sigma_bytes`: standard error of the bytes leaked in one window, bytes alone.
     """
     evidence = volume.evidence(windows)
-    gain, minutes = 1.0 / evidence.residuals.sigma, volume_minutes(windows)
+    gain, minutes = 1.0 / evidence.residuals.uncut().sigma, volume_minutes(windows)
     found: dict[int, dict[str, Any]] = {}
     for number, test in enumerate(volume.tests):
         if test.chain < 0 or test.message not in (np.inf, USUAL_MESSAGE):
@@ -43,7 +43,7 @@ def blind_spots(
         path = volume.paths[test.chain]
         dns = any(volume.dns[hop.edge] for hop in path.hops)
         needed = _raw_surprise(combination, "I3 DNS" if dns else "I3", threshold)
-        signal = chains.signal_of(test, evidence.normal, gain, evidence.residuals.shared, volume.correlation)
+        signal = chains.signal_of(test, evidence.normal, evidence.residuals, volume.correlation)
         rate, length = _smallest(volume, number, gain, signal, needed)
         carried = NAME_CARRIES[1] if dns else 1.0
         row = found.setdefault(test.chain, {"path": list(path.nodes), "dns": dns, "sigma_bytes": None,

@@ -16,7 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir.detectors.invariants.targets import CALLS, CLEAN, COUNT, KINDS, NAMES, REPLIES, REQUESTS, Invariant, Target
+from mimir.detectors.invariants.targets import (
+    CALLS,
+    CLEAN,
+    COUNT,
+    KINDS,
+    NAMES,
+    REPLIES,
+    REQUESTS,
+    Invariant,
+    Residuals,
+    Target,
+)
 from mimir.detectors.leakpaths import Hop, LeakPath
 
 Array = NDArray[np.float64]
@@ -125,6 +136,17 @@ def _last(total: Array, length: int) -> Array:
     return out
 
 
+def ends(cut: Array, length: int) -> Array:
+    """(T,) variance of what windows cut off, in sums over the last `length` of them; `cut` (T, members) as in `Signal`.
+
+    What is lacking at an end of a window is too much in the window beyond it: ½ Σ (aₜ − aₜ₋₁)² inside a sum, ½ a² at its two ends.
+    """
+    inside = np.zeros(len(cut))
+    inside[1:] = np.cumsum((np.diff(cut, axis=0) ** 2).sum(axis=1))
+    first, own = np.maximum(np.arange(len(cut)) - length + 1, 0), (cut**2).sum(axis=1)
+    return np.asarray((inside - inside[first] + own + own[first]) / 2)
+
+
 def weights_of(h: Array, inner: Array) -> Array:
     """(…, members) weights w of residuals, none against the sign of h, scaled so that wᵀCw = wᵀh (as C⁻¹h is)."""
     if h.shape[-1] == 1:
@@ -136,35 +158,49 @@ def weights_of(h: Array, inner: Array) -> Array:
 
 
 class Signal(NamedTuple):
-    """Per window: wᵀz, its variance wᵀCw, and (T, members) the weight of errors that neighbouring windows share."""
+    """Per window: wᵀz, the variance wᵀCw of its noise, and (T, members) the weights of errors that neighbouring windows share, and
+    of what the ends of windows cut off."""
 
     signal: Array
     power: Array
     shared: Array
+    cut: Array
 
 
-def signal_of(test: Test, z: Array, gain: Array, shared: Array, corr: Array) -> Signal:
-    """From (T, M) residuals, gains 1/σ and shared parts of σ."""
+def signal_of(test: Test, z: Array, residuals: Residuals, corr: Array) -> Signal:
+    """From (T, M) normal equivalents `z` of residuals, and their scales.
+
+    Weights are those of windows that cut nothing off: what one lacks the next has too much, so that sums over windows have only
+    their noise.
+    """
     members = list(test.members)
-    g, h = gain[:, members], gain[:, members] * np.array(test.weights)
+    sigma, cut = residuals.sigma[:, members], residuals.cut[:, members]
+    g = 1.0 / np.sqrt(sigma**2 - cut**2)
+    h = g * np.array(test.weights)
     weighted = weights_of(h, corr[np.ix_(members, members)])
     power = np.maximum((weighted * h).sum(axis=1), 1e-300)
-    return Signal((weighted * z[:, members]).sum(axis=1), power, weighted * g * shared[:, members])
+    g *= weighted
+    return Signal((g * sigma * z[:, members]).sum(axis=1), power, g * residuals.shared[:, members], g * cut)
 
 
-def estimate_of(members: Sequence[int], signatures: Array, z: Array, gain: Array, shared: Array, corr: Array) -> Signal:
+def estimate_of(
+    members: Sequence[int], signatures: Array, z: Array, spread: Array, residuals: Residuals, corr: Array
+) -> Signal:
     """The generalised least squares estimate of the first of the amplitudes of `signatures` (A, members).
 
-    All are estimated together over the given windows. The mean of `signal` is the estimate, `power` its variance in each window.
+    `z` (T, M) are residuals in units of σ times `spread` (M,). All are estimated together over the given windows. The mean of `signal` is the estimate, `power` its variance in each window.
     """
     chosen = list(members)
     inner = corr[np.ix_(chosen, chosen)]
-    g = gain[:, chosen]
+    g = 1.0 / (residuals.sigma[:, chosen] * spread[chosen])
     h = g[:, None, :] * signatures  # (T, A, members)
     weighted = h @ np.linalg.inv(inner)
     gram = np.einsum("tam,tbm->ab", weighted, h)
     pick = len(h) * (np.linalg.pinv(gram)[0] @ weighted)  # (T, members)
-    return Signal((pick * z[:, chosen]).sum(axis=1), ((pick @ inner) * pick).sum(axis=1), pick * g * shared[:, chosen])
+    power = ((pick @ inner) * pick).sum(axis=1)
+    g *= pick * spread[chosen]
+    shared, cut = residuals.shared[:, chosen], residuals.cut[:, chosen]
+    return Signal((pick * z[:, chosen]).sum(axis=1), power, g * shared, g * cut)
 
 
 def statistic(test: Signal, length: int) -> Array:
@@ -178,11 +214,9 @@ def statistics(test: Signal, lengths: Sequence[int]) -> Array:
     shared, squares = np.cumsum(test.shared, axis=0), np.cumsum((test.shared**2).sum(axis=1))
     out = np.empty((len(signal), len(lengths)))
     for k, length in enumerate(lengths):
-        if length == 1:
-            out[:, k] = test.signal / np.sqrt(np.maximum(test.power, 1e-300))
-            continue
-        linear = (_last(shared, length) ** 2).sum(axis=1) - _last(squares, length)
-        out[:, k] = _last(signal, length) / np.sqrt(np.maximum(_last(power, length) + np.maximum(linear, 0.0), 1e-300))
+        linear = (_last(shared, length) ** 2).sum(axis=1) - _last(squares, length) if length > 1 else 0.0
+        total = _last(power, length) + np.maximum(linear, 0.0) + ends(test.cut, length)
+        out[:, k] = _last(signal, length) / np.sqrt(np.maximum(total, 1e-300))
     return out
 
 
@@ -201,10 +235,10 @@ def held(z: Array, lengths: Sequence[int]) -> Array:
 
 
 def variance(test: Signal, length: int) -> Array:
-    """Variance of the summed signal: noise of each window, plus errors of the fit, which do not average out."""
+    """Variance of the summed signal: noise of each window, errors of the fit, which do not average out, and what the ends cut off."""
     linear = (window_sums(test.shared, length) ** 2 - window_sums(test.shared**2, length)).sum(axis=1)
-    out: Array = np.maximum(window_sums(test.power, length) + np.maximum(linear, 0.0), 1e-300)
-    return out
+    out: Array = window_sums(test.power, length) + np.maximum(linear, 0.0) + ends(test.cut, length)
+    return np.maximum(out, 1e-300)
 
 
 def scatter(values: Array) -> tuple[Array, Array]:

@@ -1,14 +1,18 @@
 """One invariant: y(t) = β₀ + Σ βᵣ xᵣ(t) + ε with variance that follows the level, fitted robustly on few windows.
 
 Weighted ridge (Hoerl & Kennard 1970), strength by cross-validation over contiguous blocks; outliers lose weight
-(Huber 1964); σ²(t) = s₀² + s₁² ŷ(t) by profile likelihood on cross-validated residuals, so that the scale is that of
-windows the fit has not seen. Linear invariants of request counts: Jiang, Chen & Yoshihira 2006.
+(Huber 1964); σ²(t) = s₀² + s₁² ŷ(t) + s₂² ŷ(t)² by profile likelihood on cross-validated residuals, so that the scale is
+that of windows the fit has not seen. Independent replies give the second term; the third is a random effect that all
+replies of a window share, such as contents that have grown (Breslow 1984). Linear invariants of request counts: Jiang,
+Chen & Yoshihira 2006.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +21,18 @@ Array = NDArray[np.float64]
 
 ROUNDS = 3  #: of reweighting
 RIDGE_STEPS = (0.1, 1.0, 10.0, 100.0)  #: multiples of the given strength tried by cross-validation
-LEVEL_SHARES = np.array([0.0, 0.25, 0.5, 0.75, 0.95])  #: shares of the mean variance that may follow the level
+#: shares of the variance at the mean level that may follow the level, and its square
+LEVEL_SHARES = (
+    (0.0, 0.0),
+    (0.25, 0.0),
+    (0.5, 0.0),
+    (0.75, 0.0),
+    (0.95, 0.0),
+    (0.45, 0.5),
+    (0.0, 0.5),
+    (0.2, 0.75),
+    (0.0, 0.95),
+)
 HUBER = 2.5  #: residuals beyond this many σ lose weight
 WINSOR = 4.0  #: residuals are cut here before their scale is taken
 LEVEL_FLOOR = 0.05  #: ŷ below this share of its mean does not make the variance smaller
@@ -34,6 +49,7 @@ class Fit:
     covariance: Array
     s0_squared: float
     s1_squared: float
+    s2_squared: float
     common: float  #: share of the noise variance that neighbouring windows have in common
     around: int = 1  #: windows whose mean level the variance follows
 
@@ -49,8 +65,8 @@ class Fit:
         return level, noise + leverage, leverage + self.common * noise
 
     def variance(self, level: Array) -> Array:
-        """σ²(t) = s₀² + s₁² ŷ(t) at these levels."""
-        return self.s0_squared + self.s1_squared * np.maximum(level, 0.0)
+        """σ²(t) = s₀² + s₁² ŷ(t) + s₂² ŷ(t)² at these levels."""
+        return _noise((self.s0_squared, self.s1_squared, self.s2_squared), level)
 
     def leverage(self, full: Array) -> Array:
         """Variance of the prediction that comes from not knowing β exactly; large away from the training data."""
@@ -95,13 +111,13 @@ def fit(x: Array, y: Array, free: int, ridge: float, floor: float, memory: int, 
         beta, inverse = _solve(z, y, weight, penalised, strength)
         # the level that the variance follows must not be the held-out one: with few windows it is noisy
         level = recent_mean(z @ beta, around)
-        s0, s1 = _variance(y - held_out, level, floor)
-        sigma2 = s0 + s1 * np.maximum(level, 0.0)
+        terms = _variance(y - held_out, level, floor)
+        sigma2 = _noise(terms, level)
         standard = np.abs(y - held_out) / np.sqrt(sigma2)
         weight = np.minimum(1.0, HUBER / np.maximum(standard, 1e-12)) / sigma2
     inflation = dependence((y - held_out) / np.sqrt(sigma2), memory)
     common = (inflation - 1) / max(memory - 1, 1)
-    model = Fit(beta / scale, inflation * inverse / np.outer(scale, scale), s0, s1, common, around)
+    model = Fit(beta / scale, inflation * inverse / np.outer(scale, scale), *terms, common, around)
     return model, (y - held_out) / np.sqrt(sigma2 + model.leverage(full))
 
 
@@ -158,20 +174,25 @@ def _solve(z: Array, y: Array, weight: Array, penalised: NDArray[np.bool_], stre
     return inverse @ (wz.T @ y), inverse
 
 
-def _variance(residual: Array, level: Array, floor: float) -> tuple[float, float]:
-    """s₀², s₁² of σ² = s₀² + s₁² level, by profile likelihood over LEVEL_SHARES on winsorised residuals."""
+def _noise(terms: tuple[float, float, float], level: Array) -> Array:
+    above = np.maximum(level, 0.0)
+    return np.asarray(terms[0] + (terms[1] + terms[2] * above) * above)
+
+
+def _variance(residual: Array, level: Array, floor: float) -> tuple[float, float, float]:
+    """s₀², s₁², s₂² of σ² = s₀² + s₁² level + s₂² level², by profile likelihood over LEVEL_SHARES on winsorised residuals."""
     mean = float(np.maximum(level, 0.0).mean())
     if mean <= 0:
-        return max(floor**2, _robust_square(residual)), 0.0
+        return max(floor**2, _robust_square(residual)), 0.0, 0.0
     relative = np.maximum(level / mean, LEVEL_FLOOR)
-    best = (np.inf, floor**2, 0.0)
-    for share in LEVEL_SHARES:
-        shape = (1 - share) + share * relative
-        square = max(_robust_square(residual / np.sqrt(shape)), floor**2)
-        cut = np.minimum((residual**2) / (shape * square), WINSOR**2)
-        loss = float((np.log(shape * square) + cut).sum())
-        best = min(best, (loss, square * (1 - share), square * share / mean))
-    return max(best[1], (0.2 * floor) ** 2), best[2]
+    best = (np.inf, floor**2, 0.0, 0.0)
+    for linear, square in LEVEL_SHARES:
+        shape = 1 - linear - square + (linear + square * relative) * relative
+        size = max(_robust_square(residual / np.sqrt(shape)), floor**2)
+        cut = np.minimum((residual**2) / (shape * size), WINSOR**2)
+        loss = float((np.log(shape * size) + cut).sum())
+        best = min(best, (loss, size * (1 - linear - square), size * linear / mean, size * square / mean**2))
+    return max(best[1], (0.2 * floor) ** 2), best[2], best[3]
 
 
 def _robust_square(residual: Array) -> float:
@@ -180,3 +201,19 @@ def _robust_square(residual: Array) -> float:
     if spread == 0:
         return float((residual**2).mean())
     return float((np.minimum(np.abs(residual), WINSOR * spread) ** 2).mean())
+
+
+def fit_state(model: Fit) -> dict[str, Any]:
+    """A fit as JSON values and arrays."""
+    return {
+        "beta": model.beta, "covariance": model.covariance, "s0_squared": model.s0_squared,
+        "s1_squared": model.s1_squared, "s2_squared": model.s2_squared, "common": model.common, "around": model.around,
+    }  # fmt: skip
+
+
+def fit_from_state(state: Mapping[str, Any]) -> Fit:
+    """The reverse of `fit_state`."""
+    return Fit(
+        np.asarray(state["beta"]), np.asarray(state["covariance"]), float(state["s0_squared"]),
+        float(state["s1_squared"]), float(state["s2_squared"]), float(state["common"]), int(state["around"]),
+    )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.detectors.invariants import chains, tails
-from mimir.detectors.invariants.regression import AROUND_S, Fit, fit
+from mimir.detectors.invariants.regression import AROUND_S, Fit, fit, fit_from_state, fit_state
 
 Array = NDArray[np.float64]
 
@@ -78,7 +78,10 @@ class LinearInvariants:
         """Per target the (T, K) sums of normal equivalents over the last K windows, in units of their σ."""
         normal = tails.normal_equivalent(standard, self._stretch, np.full(standard.shape[1], UNIT))
         one = np.ones(len(standard))
-        signals = [chains.Signal(normal[:, n], one, shared[:, n : n + 1]) for n in range(standard.shape[1])]
+        signals = [
+            chains.Signal(normal[:, n], one, shared[:, n : n + 1], np.zeros((len(one), 1)))
+            for n in range(standard.shape[1])
+        ]
         return [chains.statistics(s, self.lengths) for s in signals]
 
     def judge(self, targets: Sequence[tuple[Array, Array]]) -> Judged:
@@ -108,19 +111,3 @@ class LinearInvariants:
         self._fits = [fit_from_state(f) for f in state["fits"]]
         self._stretch, self._location = np.asarray(state["stretch"]), np.asarray(state["location"])
         self._scale, self._freedom = np.asarray(state["scale"]), np.asarray(state["freedom"])
-
-
-def fit_state(model: Fit) -> dict[str, Any]:
-    """A fit as JSON values and arrays."""
-    return {
-        "beta": model.beta, "covariance": model.covariance, "s0_squared": model.s0_squared,
-        "s1_squared": model.s1_squared, "common": model.common, "around": model.around,
-    }  # fmt: skip
-
-
-def fit_from_state(state: Mapping[str, Any]) -> Fit:
-    """The reverse of `fit_state`."""
-    return Fit(
-        np.asarray(state["beta"]), np.asarray(state["covariance"]), float(state["s0_squared"]),
-        float(state["s1_squared"]), float(state["common"]), int(state["around"]),
-    )  # fmt: skip

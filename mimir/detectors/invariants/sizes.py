@@ -108,7 +108,11 @@ def _message(amounts: Array, usual: float) -> float:
 def window_sizes(
     invariants: Sequence[Invariant], residuals: Residuals, hops: Sequence[Hop], dns: Sequence[bool], corr: Array
 ) -> Array:
-    """(T, 2) generalised least squares estimates of leaked bytes and of the messages that carried them."""
+    """(T, 2) generalised least squares estimates of leaked bytes and of the messages that carried them.
+
+    What the ends of windows cut off belongs to the interval (UNDER_WAY), not to the weights of these.
+    """
+    residuals = residuals.uncut()
     position = {i.target: n for n, i in enumerate(invariants)}
     members = list(chains.members_of(hops, position, dns))
     h = np.stack(chains.signature(invariants, members, hops)) / residuals.sigma[:, None, members]  # (T, 2, members)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mimir.detectors.columns import aligned
 from mimir.detectors.invariants.presence import Presence
-from mimir.detectors.invariants.regression import AROUND_S, Fit, fit
+from mimir.detectors.invariants.regression import AROUND_S, Fit, fit, fit_from_state, fit_state
 from mimir.detectors.invariants.regressors import Gram, clean_candidates, most_regressors, neighbours
 from mimir.detectors.leakpaths import LeakPath
 from mimir.flows.edges import EdgeKey, EdgeSeries
@@ -27,6 +27,9 @@ CALLS = "requests"  #: exchanges, or DNS queries on edges that carry them
 BYTES_DRIFT, CALLS_DRIFT = 0.01, 0.003
 MARGIN = 0.25  #: of the width of the range that a regressor's share of all requests had in training
 POOLED_BLOCKS = 10.0  #: blocks' worth of belief in the dependence typical of all edges
+#: standard deviation, in causes, of what the two ends of a window cut off: each may put one cause on the other side of it from
+#: what it causes, and a variable of range 1 has at most the variance ¼ (Popoviciu 1935)
+CUT = 0.5**0.5
 FLOOR = {REPLIES: 250.0, REQUESTS: 250.0, NAMES: 25.0, CALLS: 1.0}  #: smallest σ a window, in bytes or requests
 
 
@@ -46,6 +49,7 @@ class Invariant:
     regressors: tuple[tuple[int, int], ...]
     fit: Fit
     shares: Array  #: (P, 2) range of each regressor in training, as a share of all requests of its window
+    cut: float  #: σ of what the ends of a window cut off, in units of the target
 
     def explains(self, edges: Collection[int]) -> float:
         """What the prediction rises by when each of `edges` carries one request more in every window."""
@@ -132,11 +136,13 @@ def fit_invariants(
             chosen = gram.choose(y, near if own else clean, [edge] if own else [], most)
             lagged = [(e, 0) for e in chosen] + [(chosen[0], lag) for lag in range(1, lags + 1) if chosen]
             free = 1 if chosen else 0
-            model, residual = fit(counts.matrix(lagged), y, free, ridge, FLOOR[target.counter], memory, around)
-            invariants.append(
-                Invariant(target, tuple(lagged), model, usual_shares(counts.matrix(lagged), counts.total))
-            )
-            residuals.append(residual)
+            x = counts.matrix(lagged)
+            model, residual = fit(x, y, free, ridge, FLOOR[target.counter], memory, around)
+            # one exchange or query holds a request and its reply; causes on other edges come earlier or later
+            apart = not own and not dns[edge]
+            cut = CUT * float(model.beta[1:].max(initial=0.0)) if apart else 0.0
+            invariants.append(Invariant(target, tuple(lagged), model, usual_shares(x, counts.total), cut))
+            residuals.append(residual / np.sqrt(1 + cut**2 / model.predict(x)[1]))
     shape = (len(counts.requests), len(invariants))
     pooled = _pool_common(invariants, len(counts.requests) / memory)
     return pooled, np.stack(residuals, axis=1) if residuals else np.zeros(shape)
@@ -155,24 +161,30 @@ def _pool_common(invariants: Sequence[Invariant], blocks: float) -> list[Invaria
 
 @dataclass(frozen=True)
 class Residuals:
-    """(T, M) observed and expected values, σ of their difference, and the part of σ that neighbouring windows share.
+    """(T, M) observed and expected values, σ of their difference, and the parts of σ that do not add up by squares.
 
-    That part errs the same way in all of them, so it adds up linearly, not by squares.
+    What neighbouring windows share errs the same way in all of them and adds up linearly. What their ends cut off is lacking in one
+    and too much in the next, so that only the ends of a sum of windows count.
     """
 
     observed: Array
     expected: Array
     sigma: Array
     shared: Array
+    cut: Array
 
     def at(self, span: slice) -> Residuals:
         """The same of some windows."""
-        return Residuals(self.observed[span], self.expected[span], self.sigma[span], self.shared[span])
+        return Residuals(*(part[span] for part in (self.observed, self.expected, self.sigma, self.shared, self.cut)))
 
     @property
     def standard(self) -> Array:
         """(T, M) (observed − expected) / σ."""
         return (self.observed - self.expected) / self.sigma
+
+    def uncut(self) -> Residuals:
+        """The same as if windows cut nothing off."""
+        return replace(self, sigma=np.sqrt(self.sigma**2 - self.cut**2), cut=np.zeros_like(self.cut))
 
 
 def usual_shares(x: Array, total: Array) -> Array:
@@ -192,40 +204,27 @@ def beyond_training(invariant: Invariant, x: Array, total: Array) -> Array:
 
 def residuals_of(invariants: Sequence[Invariant], counts: Counts) -> Residuals:
     """Residuals of all invariants on these counts."""
-    out, total = np.empty((4, len(counts.requests), len(invariants))), counts.total
+    out, total = np.empty((5, len(counts.requests), len(invariants))), counts.total
     for m, invariant in enumerate(invariants):
         x = counts.matrix(invariant.regressors)
         expected, variance, shared = invariant.fit.predict(x)
         unsure = counts.unsure(invariant.target) ** 2 + beyond_training(invariant, x, total) ** 2
         drift = ((CALLS_DRIFT if invariant.target.counter == CALLS else BYTES_DRIFT) * expected) ** 2
-        observed = counts.of(invariant.target)
         out[:, :, m] = (
-            observed,
-            carried_over(observed, expected) if invariant.target.counter == CALLS else expected,
-            np.sqrt(variance + drift + unsure),
+            counts.of(invariant.target),
+            expected,
+            np.sqrt(variance + drift + unsure + invariant.cut**2),
             np.sqrt(shared + drift + unsure),
+            np.full(len(expected), invariant.cut),
         )
     return Residuals(*out)
-
-
-def carried_over(observed: Array, expected: Array) -> Array:
-    """(T,) expected counts, where as many more are expected as the window before lacked, if they are there.
-
-    Calls follow the request that causes them a moment later, which may be on the other side of the edge of a window. What was
-    lacking stays lacking before, so that no window is judged by a later one.
-    """
-    over = observed - expected
-    late = np.minimum(np.maximum(over[1:], 0.0), np.maximum(-over[:-1], 0.0))
-    return expected + np.concatenate(([0.0], late))
 
 
 def to_state(invariants: Sequence[Invariant]) -> list[dict[str, Any]]:
     """Invariants as JSON values and arrays."""
     return [
         {
-            "target": list(i.target), "regressors": [list(r) for r in i.regressors], "beta": i.fit.beta,
-            "covariance": i.fit.covariance, "s0_squared": i.fit.s0_squared, "s1_squared": i.fit.s1_squared,
-            "common": i.fit.common, "around": i.fit.around, "shares": i.shares,
+            "target": list(i.target), "regressors": [list(r) for r in i.regressors], "shares": i.shares, "cut": i.cut, **fit_state(i.fit),
         }
         for i in invariants
     ]  # fmt: skip
@@ -237,15 +236,9 @@ def from_state(rows: Sequence[Mapping[str, Any]]) -> list[Invariant]:
         Invariant(
             Target(*r["target"]),
             tuple((int(e), int(lag)) for e, lag in r["regressors"]),
-            Fit(
-                np.asarray(r["beta"]),
-                np.asarray(r["covariance"]),
-                float(r["s0_squared"]),
-                float(r["s1_squared"]),
-                float(r["common"]),
-                int(r["around"]),
-            ),
+            fit_from_state(r),
             np.asarray(r["shares"]).reshape(-1, 2),
+            float(r["cut"]),
         )
         for r in rows
     ]

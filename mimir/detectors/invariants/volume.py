@@ -123,10 +123,8 @@ class Volume:
 
     def _statistics(self, normal: Array, residuals: tg.Residuals, lengths: Sequence[int]) -> Iterator[Array]:
         """Per test the (T, K) statistics before standardisation."""
-        gain = 1.0 / residuals.sigma
         for test in self.tests:
-            signal = chains.signal_of(test, normal, gain, residuals.shared, self.correlation)
-            yield chains.statistics(signal, lengths)
+            yield chains.statistics(chains.signal_of(test, normal, residuals, self.correlation), lengths)
 
     def partial_fit(self, windows: EdgeSeries) -> None:
         """Follow slow drift: what the predictions are off by moves towards that of these windows, within ±MOST_DRIFT σ.

@@ -48,12 +48,11 @@ def volume_reasons(volume: Volume, window: Window) -> list[Reason]:
 def _runners_up(volume: Volume, evidence: Evidence, span: slice) -> list[chains.Test]:
     """Chain tests by their statistic over the span, strongest first, those without excess left out."""
     ranked = []
-    residuals = evidence.residuals
+    residuals, normal = evidence.residuals.at(span), evidence.normal[span]
     for number, test in enumerate(volume.tests):
         if test.chain < 0:
             continue
-        gain, normal = 1.0 / residuals.sigma[span], evidence.normal[span]
-        signal = chains.signal_of(test, normal, gain, residuals.shared[span], volume.correlation)
+        signal = chains.signal_of(test, normal, residuals, volume.correlation)
         value = float(chains.statistic(signal, len(normal))[-1] / volume.scale[number].max())
         if value > tails.KNEE:
             ranked.append((-value, number))
@@ -111,10 +110,9 @@ def leaked(
     position = {i.target: n for n, i in enumerate(volume.invariants)}
     members = chains.members_of(hops, position, volume.dns.tolist())
     signatures = np.stack(chains.signature(volume.invariants, members, hops))
-    residuals, spread = evidence.residuals, volume.spread
-    standard = (residuals.standard[span] - volume.bias) / spread
-    gain, shared = 1.0 / (residuals.sigma[span] * spread), residuals.shared[span] * spread
-    found = chains.estimate_of(members, signatures, standard, gain, shared, volume.correlation)
+    residuals, spread = evidence.residuals.at(span), volume.spread
+    standard = (residuals.standard - volume.bias) / spread
+    found = chains.estimate_of(members, signatures, standard, spread, residuals, volume.correlation)
     length = len(found.signal)
     estimate = float(found.signal.sum()) / length
     error = Z95 * float(np.sqrt(chains.variance(found, length)[-1])) / length
