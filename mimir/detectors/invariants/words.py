@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 ALTERNATIVES = 2  #: further chains named after the strongest one
+CONVINCING = 4.0  #: statistic of a chain that speaks even before an edge of its own that says more
 Z95 = 1.96
 #: stolen bytes a byte of a name carries: hexadecimal with overhead, usual, base32 at its limit (5 bits a character)
 NAME_CARRIES = (0.35, 0.48, 0.625)
@@ -35,18 +36,20 @@ def volume_reasons(volume: Volume, window: Window) -> list[Reason]:
     if not volume.tests or evidence.surprise[window.index] <= 0:
         return []
     span = slice(max(0, window.index + 1 - int(evidence.length[window.index])), window.index + 1)
-    best = volume.tests[evidence.test[window.index]]
+    best, runners_up = volume.tests[evidence.test[window.index]], _runners_up(volume, evidence, span)
+    if best.chain < 0 and runners_up and runners_up[0][0] > CONVINCING:
+        best = runners_up[0][1]  # an edge off the chain breaks too where the leak's requests are among its regressors
     out = _of_test(volume, evidence, window, span, best)
     seen = {best.chain}
-    for test in _runners_up(volume, evidence, span):
+    for _, test in runners_up:
         if test.chain not in seen and len(seen) <= ALTERNATIVES:
             seen.add(test.chain)
             out += _of_test(volume, evidence, window, span, test)[:1]
     return out
 
 
-def _runners_up(volume: Volume, evidence: Evidence, span: slice) -> list[chains.Test]:
-    """Chain tests by their statistic over the span, strongest first, those without excess left out."""
+def _runners_up(volume: Volume, evidence: Evidence, span: slice) -> list[tuple[float, chains.Test]]:
+    """Statistic over the span and chain test, strongest first, those without excess left out."""
     ranked = []
     residuals, normal = evidence.residuals.at(span), evidence.normal[span]
     for number, test in enumerate(volume.tests):
@@ -56,7 +59,7 @@ def _runners_up(volume: Volume, evidence: Evidence, span: slice) -> list[chains.
         value = float(chains.statistic(signal, len(normal))[-1] / volume.scale[number].max())
         if value > tails.KNEE:
             ranked.append((-value, number))
-    return [volume.tests[number] for _, number in sorted(ranked)]
+    return [(-value, volume.tests[number]) for value, number in sorted(ranked)]
 
 
 def _of_test(volume: Volume, evidence: Evidence, window: Window, span: slice, test: chains.Test) -> list[Reason]:
