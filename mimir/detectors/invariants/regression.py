@@ -9,7 +9,7 @@ Chen & Yoshihira 2006.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -106,12 +106,12 @@ def fit(x: Array, y: Array, free: int, ridge: float, floor: float, memory: int, 
     z = full / scale
     weight = _first_weights(x, y, floor)
     penalised = np.arange(z.shape[1]) > free
-    for _ in range(ROUNDS):
+    for left in reversed(range(ROUNDS)):
         held_out, strength = _cross_validate(z, y, weight, penalised, fold, ridge)
         beta, inverse = _solve(z, y, weight, penalised, strength)
         # the level that the variance follows must not be the held-out one: with few windows it is noisy
         level = recent_mean(z @ beta, around)
-        terms = _variance(y - held_out, level, floor)
+        terms = _variance(y - held_out, level, floor, LEVEL_SHARES[::2] if left else LEVEL_SHARES)
         sigma2 = _noise(terms, level)
         standard = np.abs(y - held_out) / np.sqrt(sigma2)
         weight = np.minimum(1.0, HUBER / np.maximum(standard, 1e-12)) / sigma2
@@ -179,14 +179,16 @@ def _noise(terms: tuple[float, float, float], level: Array) -> Array:
     return np.asarray(terms[0] + (terms[1] + terms[2] * above) * above)
 
 
-def _variance(residual: Array, level: Array, floor: float) -> tuple[float, float, float]:
-    """s₀², s₁², s₂² of σ² = s₀² + s₁² level + s₂² level², by profile likelihood over LEVEL_SHARES on winsorised residuals."""
+def _variance(
+    residual: Array, level: Array, floor: float, shares: Sequence[tuple[float, float]]
+) -> tuple[float, float, float]:
+    """s₀², s₁², s₂² of σ² = s₀² + s₁² level + s₂² level², by profile likelihood over `shares` on winsorised residuals."""
     mean = float(np.maximum(level, 0.0).mean())
     if mean <= 0:
         return max(floor**2, _robust_square(residual)), 0.0, 0.0
     relative = np.maximum(level / mean, LEVEL_FLOOR)
     best = (np.inf, floor**2, 0.0, 0.0)
-    for linear, square in LEVEL_SHARES:
+    for linear, square in shares:
         shape = 1 - linear - square + (linear + square * relative) * relative
         size = max(_robust_square(residual / np.sqrt(shape)), floor**2)
         cut = np.minimum((residual**2) / (shape * size), WINSOR**2)

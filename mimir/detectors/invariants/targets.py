@@ -142,7 +142,7 @@ def fit_invariants(
             apart = not own and not dns[edge]
             cut = CUT * float(model.beta[1:].max(initial=0.0)) if apart else 0.0
             invariants.append(Invariant(target, tuple(lagged), model, usual_shares(x, counts.total), cut))
-            residuals.append(residual / np.sqrt(1 + cut**2 / model.predict(x)[1]))
+            residuals.append(residual / np.sqrt(1 + cut**2 / model.predict(x)[1]) if cut else residual)
     shape = (len(counts.requests), len(invariants))
     pooled = _pool_common(invariants, len(counts.requests) / memory)
     return pooled, np.stack(residuals, axis=1) if residuals else np.zeros(shape)
