@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mimir.errors import SpecError
 from mimir.pipeline.fidelity.cases import NAMES, Case, cases, record_cases
 from mimir.pipeline.fidelity.judgement import residuals, verdicts
+from mimir.pipeline.fidelity.measuring import measured
 from mimir.pipeline.fidelity.packets import EDGE, SIZE_STEP, blocks_of, packets_of
 
 SMALL = [
@@ -51,7 +53,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 @pytest.mark.slow
 def test_every_packet_of_a_recording_is_placed(tmp_path: Path) -> None:
-    case = next(c for c in cases(["bookinfo"], SMALL) if c.cluster == "simulated")
+    case = next(c for c in cases(["bookinfo"], SMALL, ["random"]) if c.cluster == "simulated")
     recorded = record_cases([case], tmp_path, 1, lambda _: None)["bookinfo", "simulated"]
     sizes, lengths = packets_of(recorded["fit"], 120.0, 10.0)
     blocks = blocks_of(recorded["fit"], 10, 50)
@@ -67,6 +69,17 @@ def test_every_packet_of_a_recording_is_placed(tmp_path: Path) -> None:
     assert lengths.groupby(EDGE)["count"].sum().to_dict() == begun[begun > 0].to_dict()
     assert blocks["windows"].eq(5).all()
     _judged(case, recorded)
+    of = {("bookinfo", "simulated"): recorded}
+    tables = measured([case], of, tmp_path, 1, lambda _: None)  # by worker processes
+    files = {name: [len(pd.read_parquet(path)) for path in paths] for name, paths in tables.items()}
+    assert files["blocks"][0] == len(blocks)
+    assert {name: len(rows) for name, rows in files.items()} == {
+        "blocks": 3,
+        "sizes": 3,
+        "lengths": 3,
+        "residuals": 1,
+        "verdicts": 1,
+    }
 
 
 def _judged(case: Case, recorded: dict[str, object]) -> None:
