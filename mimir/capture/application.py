@@ -6,6 +6,7 @@ Packets stand there as often as the capture saw them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from mimir.capture.sources import is_empty
 from mimir.errors import CaptureError
 from mimir.units import NS_PER_S
 
@@ -54,7 +56,7 @@ class FieldRow(NamedTuple):
 
     file: int  #: number of the capture file, from 1
     packet: int  #: number of the packet in its file, from 1, as Wireshark counts
-    ts: float  #: UTC epoch s
+    ts: float  #: UTC epoch s; NaN where neither it nor a packet before has a time
     src: str | None  #: address of the innermost IP packet
     dst: str | None
     proto: str | None  #: tcp, udp, or None
@@ -96,8 +98,9 @@ def _own(files: Sequence[Path], how: Dissection) -> Iterator[FieldRow]:
             if any(value is not None for value in chosen):
                 ends = (_address(*src), _address(*dst), "tcp" if proto == tcp else "udp", sport, dport)
                 complete = complete and (whole or kind != m.DNS)
-                yield FieldRow(file, packet, ts_ns / NS_PER_S, *ends, None, complete, chosen)
-    how.notes.extend(f"{d.file}: {d.reason} (at byte {d.offset})" for d in counts.damaged)
+                seconds = math.nan if ts_ns == m.NO_TIME else ts_ns / NS_PER_S
+                yield FieldRow(file, packet, seconds, *ends, None, complete, chosen)
+    how.notes.extend(f"{d.file}: {d.reason}{f' (at byte {d.offset})' if d.offset else ''}" for d in counts.damaged)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -121,7 +124,7 @@ def _tshark(files: Sequence[Path], how: Dissection) -> Iterator[FieldRow]:
     from mimir.capture.tshark import tshark_fields
 
     names = [*PLACE_FIELDS, *how.fields]
-    for file, path in enumerate(files, 1):
+    for file, path in _with_packets(files, how):
         rows = tshark_fields(path, names, has_any(how.fields, how.display_filter), every_occurrence=True)
         with _damage_noted(how):
             for row in rows:
@@ -132,7 +135,7 @@ def _pyshark(files: Sequence[Path], how: Dissection) -> Iterator[FieldRow]:
     from mimir.capture.tshark import dissect
 
     names, left = [*PLACE_FIELDS, *how.fields], how.packets
-    for file, path in enumerate(files, 1):
+    for file, path in _with_packets(files, how):
         rows: list[dict[str, str | None]] = []
         with _damage_noted(how):
             rows = dissect(path, has_any(how.fields, how.display_filter), names, left + 1)
@@ -142,6 +145,15 @@ def _pyshark(files: Sequence[Path], how: Dissection) -> Iterator[FieldRow]:
             how.notes.append(f"pyshark stopped after {how.packets} packets; more pass the filter")
             return
         left -= len(rows)
+
+
+def _with_packets(files: Sequence[Path], how: Dissection) -> Iterator[tuple[int, Path]]:
+    """Files by number; those of several that have no byte are noted instead."""
+    for file, path in enumerate(files, 1):
+        if len(files) > 1 and is_empty(path):
+            how.notes.append(f"{path}: the file is empty")
+        else:
+            yield file, path
 
 
 @contextmanager

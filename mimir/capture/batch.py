@@ -11,7 +11,8 @@ TCP, UDP, ICMP, ICMP6, SCTP = 6, 17, 1, 58, 132
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 #: SLL2 packet types (tcpdump.org LINKTYPE_LINUX_SLL2); 255 means the link type does not say.
 TO_US, BROADCAST, MULTICAST, TO_OTHER, FROM_US, UNKNOWN_DIRECTION = 0, 1, 2, 3, 4, 255
-#: where captures of several nodes are merged, an interface number has the node's number above these bits
+#: where captures of several nodes are merged, an interface number has the node's number above these bits. Larger ones get
+#: a free number below (mimir.capture.interfaces)
 NODE_BITS = 20
 V4_PREFIX = np.uint64(0x0000FFFF_00000000)
 

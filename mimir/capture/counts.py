@@ -66,6 +66,7 @@ class CaptureCounts:
     without_time: int = 0
     out_of_order: int = 0  #: packets earlier than one read before, also of another file
     largest_step_back_ns: int = 0  #: how much earlier, at most
+    longer_than_frame: int = 0  #: packets whose IP header claims more than their frame had; the frame's length counts
     unfinished_bytes: int = 0  #: of a record that was being written when following a file stopped
     fragments: int = 0
     first_ns: int | None = None
@@ -93,7 +94,7 @@ class CaptureCounts:
         """Add the counts of another part."""
         for name in (
             "files", "packets", "rows", "bytes", "row_bytes", "captured_bytes", "truncated", "without_time",
-            "out_of_order", "unfinished_bytes", "fragments",
+            "out_of_order", "longer_than_frame", "unfinished_bytes", "fragments",
         ):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(part, name))
         self.largest_step_back_ns = max(self.largest_step_back_ns, part.largest_step_back_ns)
@@ -106,6 +107,11 @@ class CaptureCounts:
         for reason, s in part.skipped.items():
             self._add_skipped(reason, s.first_file, s.packets, s.bytes, s.first_offset)
         self.damaged.extend(part.damaged)
+
+    def note_empty(self, file: str) -> None:
+        """A file of a set that has no byte."""
+        self.files += 1
+        self.damaged.append(Damage(file, 0, "the file is empty", 0))
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, for capture.json."""
@@ -122,6 +128,7 @@ class CaptureCounts:
             ("packets", d.PACKETS), ("rows", d.ROWS), ("bytes", d.WIRE_BYTES), ("row_bytes", d.ROW_BYTES),
             ("captured_bytes", d.CAPTURED_BYTES), ("truncated", d.CUT_SHORT), ("without_time", d.NO_TIME_STAMP),
             ("fragments", d.FRAGMENTS), ("out_of_order", d.OUT_OF_ORDER),
+            ("longer_than_frame", d.LONGER_THAN_FRAME),
         ):  # fmt: skip
             setattr(self, name, getattr(self, name) + sums[index])
         self.largest_step_back_ns = max(self.largest_step_back_ns, sums[d.STEP_BACK_NS])

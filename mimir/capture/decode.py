@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, TRUNCATED_LINK, UNSUPPORTED_LINK, link_layer
-from mimir.capture.network import FIRST_FRAGMENT, LATER_FRAGMENT, WHOLE, Packet, decode_ip
+from mimir.capture.network import FIRST_FRAGMENT, LATER_FRAGMENT, WHOLE, Packet, believed, decode_ip
 from mimir.capture.overlay import decapsulate, is_overlay
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
 from mimir.capture.pcapng import NO_TIME, next_block
@@ -20,8 +20,8 @@ from mimir.jit import Int, Records, inlined, kernel
 FULL = 6
 #: why a packet is no row; indices of `Tally.skipped`
 (
-    UNSUPPORTED_LINK_TYPE, NOT_IP, LINK_TRUNCATED, IP_TRUNCATED, IP_MALFORMED, BLOCK_UNUSABLE, REASONS
-) = range(7)  # fmt: skip
+    UNSUPPORTED_LINK_TYPE, NOT_IP, LINK_TRUNCATED, IP_TRUNCATED, IP_MALFORMED, BLOCK_UNUSABLE, UNTIMED, REASONS
+) = range(8)  # fmt: skip
 REASON_NAMES = (
     "unsupported link type",
     "not IP",
@@ -29,13 +29,14 @@ REASON_NAMES = (
     "IP header not captured in full",
     "malformed IP header",
     "pcapng packet block whose numbers contradict each other",
+    "no time stamp, and none behind it to take",
 )
 SKIP_COUNT, SKIP_BYTES, SKIP_FIRST = 0, 1, 2
 #: indices of `Tally.sums`
 (
     PACKETS, CAPTURED_BYTES, WIRE_BYTES, ROWS, ROW_BYTES, CUT_SHORT, FIRST_NS, LAST_NS, FRAGMENTS, TAGGED, DNS53,
-    NO_TIME_STAMP, PREVIOUS_NS, DATA_USED, IP4, IP6, OUT_OF_ORDER, STEP_BACK_NS, SUMS,
-) = range(19)  # fmt: skip
+    NO_TIME_STAMP, PREVIOUS_NS, DATA_USED, IP4, IP6, OUT_OF_ORDER, STEP_BACK_NS, BEGIN_NS, LONGER_THAN_FRAME, SUMS,
+) = range(21)  # fmt: skip
 FRAGMENT_SLOTS = 4096
 MAX_DNS_BYTES = 65_535
 
@@ -107,6 +108,7 @@ def new_tally(tunnels: Records | None = None) -> Tally:
     """All zero; no first and last time yet. `tunnels` are those known from earlier files."""
     sums, skipped = np.zeros(SUMS, np.int64), np.zeros((REASONS, 3), np.int64)
     sums[FIRST_NS], sums[LAST_NS], skipped[:, SKIP_FIRST] = 2**63 - 1, NO_TIME, -1
+    sums[PREVIOUS_NS] = sums[BEGIN_NS] = NO_TIME
     return Tally(
         sums=sums,
         skipped=skipped,
@@ -148,7 +150,7 @@ def fragment_ports(tally: Tally, p: Packet) -> tuple[Int, Int]:
 
 @inlined
 def count_record(tally: Tally, ts_ns: Int, captured: Int, wire: Int, linktype: Int) -> Int:
-    """Count one record; returns its time, or the previous record's when it has none."""
+    """Count one record; returns its time, or the previous record's when it has none (NO_TIME before the first time)."""
     sums = tally.sums
     sums[PACKETS] += 1
     sums[CAPTURED_BYTES] += captured
@@ -159,6 +161,8 @@ def count_record(tally: Tally, ts_ns: Int, captured: Int, wire: Int, linktype: I
     if ts_ns == NO_TIME:
         sums[NO_TIME_STAMP] += 1
         return sums[PREVIOUS_NS]
+    if sums[PREVIOUS_NS] == NO_TIME:
+        sums[BEGIN_NS] = ts_ns
     sums[PREVIOUS_NS] = ts_ns
     sums[FIRST_NS] = min(sums[FIRST_NS], ts_ns)
     if ts_ns >= sums[LAST_NS]:
@@ -221,6 +225,10 @@ def decode_frame(
     if p.status < 0:
         skip(tally, IP_TRUNCATED if p.status == -1 else IP_MALFORMED, wire, offset)
         return row
+    room = max(wire, captured) - (at - frame)
+    if p.ip_bytes > room:
+        sums[LONGER_THAN_FRAME] += 1
+        p = believed(p, room)
     tunnel = -1
     if overlays and is_overlay(p):
         ethertype, p, tunnel = decapsulate(buf, end, ethertype, p, tally.overlays, tally.tunnels)

@@ -13,7 +13,8 @@ from mimir.capture.batch import PacketBatch
 from mimir.capture.counts import CaptureCounts, Damage
 from mimir.capture.growth import Growth
 from mimir.capture.pcap import BLOCK, DAMAGED, MORE, SKIP
-from mimir.capture.sources import Source
+from mimir.capture.sources import Source, what_it_is
+from mimir.capture.untimed import Untimed
 from mimir.errors import CaptureError
 from mimir.jit import Records
 
@@ -67,7 +68,9 @@ class FileReader:
             self.at = pcap.HEADER_BYTES
             return fmt
         self._raise_damage()
-        raise CaptureError(self.path, f"not a pcap or pcapng file (it begins with {head[:4].hex(' ')})")
+        raise CaptureError(
+            self.path, f"not a pcap or pcapng file (it begins with {head[:4].hex(' ')}){what_it_is(self.path, head)}"
+        )
 
     def _raise_damage(self) -> None:
         if self.source.damage:
@@ -107,23 +110,29 @@ class FileReader:
 
     def batches(self) -> Iterator[PacketBatch]:
         """All batches of the file; counts are added when it ends, also early."""
-        out, row = decode.new_columns(self.rows, DNS_ROOM_BYTES), 0
+        untimed = Untimed(self.tally)
         try:
-            while True:
-                self.tally.sums[decode.DATA_USED] = self.tally.sums[decode.DATA_USED] if row else 0
-                status, self.at, row, following = decode.decode_block(
-                    self.buffer, self.at, self.end, self.base, self.fmt, self.interfaces, out, row, self.tally,
-                    self.overlays,
-                )  # fmt: skip
-                if status == decode.FULL or (self.growth and row and status == MORE):
-                    yield self._batch(out, row)
-                    out, row = decode.new_columns(self.rows, DNS_ROOM_BYTES), 0
-                elif not self._resolve(status, following):
-                    break
-            if row:
-                yield self._batch(out, row)
+            for batch in self._decoded():
+                yield from untimed.timed(batch)
+            yield from untimed.rest()
         finally:
             self.counts.add(self.tally, str(self.path))
+
+    def _decoded(self) -> Iterator[PacketBatch]:
+        out, row = decode.new_columns(self.rows, DNS_ROOM_BYTES), 0
+        while True:
+            self.tally.sums[decode.DATA_USED] = self.tally.sums[decode.DATA_USED] if row else 0
+            status, self.at, row, following = decode.decode_block(
+                self.buffer, self.at, self.end, self.base, self.fmt, self.interfaces, out, row, self.tally,
+                self.overlays,
+            )  # fmt: skip
+            if status == decode.FULL or (self.growth and row and status == MORE):
+                yield self._batch(out, row)
+                out, row = decode.new_columns(self.rows, DNS_ROOM_BYTES), 0
+            elif not self._resolve(status, following):
+                break
+        if row:
+            yield self._batch(out, row)
 
     def _batch(self, out: decode.Columns, rows: int) -> PacketBatch:
         used = int(self.tally.sums[decode.DATA_USED])

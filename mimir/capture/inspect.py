@@ -12,23 +12,28 @@ import numpy as np
 
 from mimir.capture.batch import NODE_BITS, TCP, UDP, PacketBatch
 from mimir.capture.counts import CaptureCounts
+from mimir.capture.losses import losses
 from mimir.capture.nodes import NodeCaptures
-from mimir.capture.reader import open_capture
+from mimir.capture.reader import Capture, open_capture
 from mimir.units import NS_PER_S, format_bytes, format_duration
 
 #: address pairs remembered while reading, and shown at the end
 MAX_PAIRS, SHOWN_PAIRS = 1 << 16, 8
 
 
-def inspect(files: list[Path]) -> str:
-    """A report in plain text. Raises CaptureError for a file that is no capture."""
-    capture, pairs, ports, interfaces = open_capture(files), Pairs(), Ports(), set[int]()
+def inspect(files: list[Path], idle_s: float | None = None) -> str:
+    """A report in plain text. Raises CaptureError for a file that is no capture.
+
+    With `idle_s`, a file still being written is read until nothing came for so many seconds.
+    """
+    capture = open_capture(files, follow=idle_s is not None, timeout_s=idle_s)
+    pairs, ports, interfaces = Pairs(), Ports(), set[int]()
     for batch in capture:
         pairs.add(batch)
         ports.add(batch)
-        interfaces |= set(np.unique(batch.ifindex[batch.ifindex >= 0] & ((1 << NODE_BITS) - 1)).tolist())
+        interfaces |= set(np.unique(batch.ifindex[batch.ifindex >= 0]).tolist())
     sections = [
-        _overview(capture.paths, capture.counts, interfaces),
+        _overview(capture.paths, capture.counts, _as_captured(interfaces, capture)),
         _nodes(capture.by_node) if isinstance(capture, NodeCaptures) else "",
         _protocols(capture.counts),
         pairs.text(),
@@ -36,6 +41,16 @@ def inspect(files: list[Path]) -> str:
         _losses(capture.counts),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _as_captured(interfaces: set[int], capture: Capture | NodeCaptures) -> set[int]:
+    """Interface numbers as they stand in the files."""
+    nodes = list(capture.nodes.values()) if isinstance(capture, NodeCaptures) else [capture]
+    out = set()
+    for number in interfaces:
+        node, inner = number >> NODE_BITS, number & ((1 << NODE_BITS) - 1)
+        out.add(nodes[node].interfaces.taken.get(inner, inner))
+    return out
 
 
 class Pairs:
@@ -128,7 +143,12 @@ def _overview(paths: list[Path], counts: CaptureCounts, interfaces: set[int]) ->
         step = format_duration(counts.largest_step_back_ns / NS_PER_S)
         rows.append(("order", f"{counts.out_of_order:,} packets are earlier than one before them, by up to {step}"))
     if counts.without_time:
-        rows.append(("without time", f"{counts.without_time:,} packets take the time of the one before"))
+        rows.append(
+            (
+                "without time",
+                f"{counts.without_time:,} packets take the time of the one before (the first ones: behind)",
+            )
+        )
     return "\n".join([name, *(f"  {key:<12}  {value}" for key, value in rows)])
 
 
@@ -152,11 +172,5 @@ def _protocols(counts: CaptureCounts) -> str:
 
 
 def _losses(counts: CaptureCounts) -> str:
-    lines = [
-        f"  {s.packets:,} packets, {format_bytes(s.bytes)}: {reason}; first at byte {s.first_offset} of {s.first_file}"
-        for reason, s in counts.skipped.items()
-    ]
-    for d in counts.damaged:
-        unread = "" if d.unread_bytes is None else f", {format_bytes(d.unread_bytes)} not read"
-        lines.append(f"  damaged: {d.file} at byte {d.offset}: {d.reason}{unread}")
-    return "\n".join(["left out", *lines]) if lines else ""
+    lines = losses(counts)
+    return "\n".join(["left out", *(f"  {line}" for line in lines)]) if lines else ""

@@ -18,10 +18,12 @@ from mimir.capture.counts import CaptureCounts
 from mimir.capture.fields import Bytes, be16, byte
 from mimir.capture.file_reader import BLOCK_BYTES, FileReader
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, link_layer
-from mimir.capture.network import LATER_FRAGMENT, WHOLE, Packet, decode_ip
+from mimir.capture.network import LATER_FRAGMENT, WHOLE, Packet, believed, decode_ip
 from mimir.capture.overlay import decapsulate, is_overlay
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
+from mimir.capture.pcapng import NO_TIME as NO_TIME
 from mimir.capture.pcapng import next_block
+from mimir.capture.sources import is_empty
 from mimir.jit import Int, inlined, kernel
 
 NOTHING, DNS, TLS, HTTP = 0, 1, 2, 3
@@ -56,6 +58,9 @@ def read_messages(files: Sequence[Path], counts: CaptureCounts) -> Iterator[tupl
     Raises CaptureError for a file that is no capture.
     """
     for number, path in enumerate(files, 1):
+        if len(files) > 1 and is_empty(path):
+            counts.note_empty(str(path))
+            continue
         reader = _MessageReader(path, counts, BLOCK_BYTES, 1, overlays=True)
         try:
             yield from ((number, messages) for messages in reader.messages())
@@ -135,6 +140,7 @@ def take_message(
     p = decode_ip(buf, at, end, wire - (at - frame))
     if p.status < 0:
         return 0
+    p = believed(p, max(wire, end - frame) - (at - frame))
     if is_overlay(p):
         ethertype, p, _ = decapsulate(buf, end, ethertype, p, tally.overlays, tally.tunnels)
     start = payload_start(buf, p, end)

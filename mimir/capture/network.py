@@ -49,6 +49,18 @@ def no_packet(status: Int) -> Packet:
 
 
 @inlined
+def believed(p: Packet, room: Int) -> Packet:
+    """The packet with no more bytes than the `room` that the frame had for it on the wire."""
+    excess = p.ip_bytes - room
+    if excess <= 0 or p.status < 0:
+        return p
+    return Packet(
+        p.status, p.src_high, p.src_low, p.dst_high, p.dst_low, p.proto, p.sport, p.dport, room,
+        max(p.payload_bytes - excess, 0), p.tcp_flags, p.tcp_seq, p.tcp_ack, p.ip_id, p.fragment, p.transport,
+    )  # fmt: skip
+
+
+@inlined
 def decode_ip(buf: Bytes, at: Int, end: Int, wire: Int) -> Packet:
     """IP packet at `buf[at:end]`, of which `wire` bytes were on the wire."""
     if at >= end:

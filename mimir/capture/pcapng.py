@@ -103,41 +103,47 @@ def parse_interface(block: bytes, order: Order) -> list[int]:
 
 
 def resolution(code: int) -> tuple[int, int]:
-    """if_tsresol → (mode, value); resolutions finer than any clock give µs, the default.
+    """if_tsresol → (mode, value). Units so fine that 64 bits of them are no ns give time 0: a shift by 127 bits.
 
-    >>> resolution(6), resolution(9), resolution(12), resolution(0x80 | 20)
-    ((0, 1000), (0, 1), (1, 1000), (2, 20))
+    >>> resolution(6), resolution(9), resolution(12), resolution(0x80 | 20), resolution(40)
+    ((0, 1000), (0, 1), (1, 1000), (2, 20), (2, 127))
     """
     exponent = code & 0x7F
     if code & 0x80:
-        return (SHIFT, exponent) if exponent < 63 else (MULTIPLY, 1000)
+        return SHIFT, exponent
     if exponent <= 9:
         return MULTIPLY, int(10 ** (9 - exponent))
-    return (DIVIDE, int(10 ** (exponent - 9))) if exponent <= 19 else (MULTIPLY, 1000)
+    return (DIVIDE, int(10 ** (exponent - 9))) if exponent <= 27 else (SHIFT, 127)
 
 
 @inlined
 def to_ns(high: Int, low: Int, mode: Int, value: Int, offset_ns: Int) -> Int:
     """64-bit time stamp of an interface → ns since the epoch; NO_TIME when it lies beyond int64."""
-    if high >= 0x80000000:
-        return NO_TIME
-    stamp = (high << 32) | low
     if mode == MULTIPLY:
-        if stamp > 9_000_000_000_000_000_000 // value:
+        if high >= 0x80000000 or ((high << 32) | low) > 9_000_000_000_000_000_000 // value:
             return NO_TIME
-        ns = stamp * value
+        ns = ((high << 32) | low) * value
     elif mode == DIVIDE:
-        ns = stamp // value
+        ns = np.int64(((np.uint64(high) << np.uint64(32)) | np.uint64(low)) // np.uint64(value))
     else:
-        seconds, fraction = stamp >> value, stamp & ((1 << value) - 1)
-        if seconds > 9_000_000_000:
+        ns = binary_to_ns(high, low, value)
+        if ns < 0:
             return NO_TIME
-        if value > 33:
-            fraction, value = fraction >> (value - 33), 33
-        ns = seconds * 1_000_000_000 + ((fraction * 1_000_000_000) >> value)
     if ns > 9_000_000_000_000_000_000 - max(offset_ns, 0):
         return NO_TIME
     return ns + offset_ns
+
+
+@kernel
+def binary_to_ns(high: Int, low: Int, bits: Int) -> Int:
+    """Unsigned 64-bit count of 2^-bits s → ns, rounded down; -1 beyond 9e9 s. The product has up to 94 bits."""
+    if bits <= 32:
+        seconds = (high << (32 - bits)) | (low >> bits)
+        if high >> bits > 3 or seconds > 9_000_000_000:
+            return -1
+        return seconds * 1_000_000_000 + (((low & ((1 << bits) - 1)) * 1_000_000_000) >> bits)
+    upper = high * 1_000_000_000 + ((low * 1_000_000_000) >> 32)  # of the product, all but the lowest 32 bits
+    return upper >> (bits - 32) if bits < 95 else 0
 
 
 @inlined

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from mimir.capture import decode
@@ -10,9 +11,10 @@ from mimir.capture.batch import PacketBatch
 from mimir.capture.counts import CaptureCounts
 from mimir.capture.file_reader import BATCH_ROWS, BLOCK_BYTES, FileReader
 from mimir.capture.growth import Growth
+from mimir.capture.interfaces import Interfaces
 from mimir.capture.nodes import NodeCaptures, merged_rows, node_folders
 from mimir.capture.reorder import in_time_order, pieces
-from mimir.capture.sources import STANDARD_INPUT, expand
+from mimir.capture.sources import STANDARD_INPUT, expand, is_empty
 from mimir.capture.spool import Spool
 from mimir.capture.tunnels import new_tunnels
 from mimir.errors import CaptureError
@@ -32,22 +34,33 @@ class Capture:
         reorder_ns: int = 0,
         tunnels: Records | None = None,
         spools: Mapping[Path, Spool] | None = None,
+        one_of_several: bool = False,
     ):
         self.paths, self.overlays, self._growth, self._reorder_ns = paths, overlays, growth, reorder_ns
-        self.counts = CaptureCounts()
+        self.counts, self.interfaces = CaptureCounts(), Interfaces()
         self._shared = tunnels  #: with the captures of other nodes
         self.tunnels = new_tunnels() if tunnels is None else tunnels  #: what `PacketBatch.tunnel` numbers
         self._block_bytes, self._batch_rows, self._spools = block_bytes, batch_rows, spools or {}
+        self._one_of_several = one_of_several  #: captures of nodes: one without anything is no error
 
     def __iter__(self) -> Generator[PacketBatch, None, None]:
         """Batches in the order of the files. Raises CaptureError for a file that is no capture at all."""
-        batches = self._batches()
+        batches = self._numbered()
         return in_time_order(batches, self._reorder_ns, self._batch_rows) if self._reorder_ns else batches
 
+    def _numbered(self) -> Generator[PacketBatch, None, None]:
+        with closing(self._batches()) as batches:
+            for batch in batches:
+                yield self.interfaces.numbered(batch)
+
     def _batches(self) -> Generator[PacketBatch, None, None]:
-        self.counts = CaptureCounts()
+        self.counts, self.interfaces = CaptureCounts(), Interfaces()
         self.tunnels = new_tunnels() if self._shared is None else self._shared
+        empty = self._empty()
         for path in self.paths:
+            if path in empty:
+                self.counts.note_empty(str(path))
+                continue
             spool = self._spools.get(path)
             if spool and spool.fits_behind(self.counts):
                 self.counts.include(spool.counts)
@@ -61,6 +74,12 @@ class Capture:
                 yield from reader.batches()
             finally:
                 reader.close()
+
+    def _empty(self) -> set[Path]:
+        """Files without a byte beside others that have some; one that is followed may yet grow."""
+        complete = self.paths[:-1] if self._growth else self.paths
+        empty = {path for path in complete if is_empty(path)}
+        return empty if self._one_of_several or len(empty) < len(self.paths) else set()
 
 
 def open_capture(
@@ -84,7 +103,7 @@ def open_capture(
     With `reorder_ns`, rows at most that much late are put in time order (see `mimir.capture.reorder`).
     A folder that holds no capture but a subfolder with captures per node is merged by time (see `mimir.capture.nodes`).
     Several files are read in the order of their first packets. `block_bytes` is read at a time, and a batch has at
-    most `batch_rows` rows; neither changes what comes out. `spools` are files that were decoded already (see
+    most `batch_rows` rows (files without a byte are reported in `counts.damaged`, unless all are such); neither changes what comes out. `spools` are files that were decoded already (see
     `mimir.capture.spool`). Raises CaptureError when there is no file, or when a file
     is no capture; damage inside a capture is reported in `counts` instead. ValueError for sizes below 1.
     """
@@ -98,10 +117,12 @@ def open_capture(
                 Path(str(source)), "the captures of several nodes cannot be followed while they are written"
             )
         rows = merged_rows(batch_rows, len(nodes))
+        files = {name: expand(folder) for name, folder in nodes.items()}
+        some = any(not is_empty(path) for paths in files.values() for path in paths)
         tunnels = new_tunnels()
         parts = {
-            name: Capture(_in_order(expand(folder)), block_bytes, rows, overlays, tunnels=tunnels, spools=spools)
-            for name, folder in nodes.items()
+            name: Capture(_in_order(paths), block_bytes, rows, overlays, None, 0, tunnels, spools, some)
+            for name, paths in files.items()
         }
         return NodeCaptures(parts, batch_rows, reorder_ns, tunnels)
     growth = (lambda: Growth(stop, timeout_s)) if follow else None
@@ -114,7 +135,7 @@ def _in_order(paths: list[Path]) -> list[Path]:
         return paths
     if STANDARD_INPUT in paths:
         raise CaptureError(STANDARD_INPUT, "standard input cannot be read together with files; give it alone")
-    starts = [first_time_ns(path) for path in paths]
+    starts = [None if is_empty(path) else first_time_ns(path) for path in paths]
     order = sorted(range(len(paths)), key=lambda i: (starts[i] is None, starts[i] or 0, i))
     return [paths[i] for i in order]
 

@@ -7,14 +7,30 @@ import gzip
 import io
 import os
 import re
+import shlex
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mimir.capture.gunzip import GZIP_MAGIC, Gunzip
 from mimir.errors import CaptureError
 
-GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+#: a frame of bytes that a decoder steps over (RFC 8878, 3.1.2); its first byte is 0x50 to 0x5f
+SKIPPABLE_MAGIC = b"\x2a\x4d\x18"
+#: read at a time from a pipe of Zstandard: when its stream breaks, what the last read had got is lost
+ZSTD_PIECE_BYTES = 1 << 14
+#: other formats by their first bytes, and what turns them into one that is read
+OTHER_FORMATS = {
+    b"\xfd7zXZ": "xz; unpack it: xz -dc {0} | python -m mimir.capture inspect -",
+    b"BZh": "bzip2; unpack it: bzip2 -dc {0} | python -m mimir.capture inspect -",
+    b"\x04\x22\x4d\x18": "lz4; unpack it: lz4 -dc {0} | python -m mimir.capture inspect -",
+    b"PK\x03\x04": "zip; unpack it: unzip -p {0} | python -m mimir.capture inspect -",
+    b"snoop\0": "snoop; convert it: editcap -F pcapng {0} {0}.pcapng",
+}
+#: how flow records of other tools begin (mimir.flows.foreign knows them for certain)
+FLOW_RECORDS = re.compile(rb"#separator|#fields|\{\s*\"|ts,te,td,|firstSeen,|=====")
 #: names of capture files in a folder: x.pcap, x.pcapng, x.cap, with a rotation number and .gz or .zst behind
 CAPTURE_NAME = re.compile(r"\.(pcap|pcapng|cap|dmp)(\d*)([._-]?\d+)?(\.gz|\.zst)?$", re.IGNORECASE)
 STANDARD_INPUT = Path("-")
@@ -58,19 +74,13 @@ class Source:
         return head
 
     def _decompressed(self, head: bytes) -> Any:
-        self.codec = "gzip" if head[:2] == GZIP_MAGIC else "zstd" if head == ZSTD_MAGIC else ""
+        self.codec = codec_of(head)
         if self.stream:
             raw: io.RawIOBase = _Replay(head, self._raw)
         else:
             self._raw.seek(0)
             raw = self._raw
-        if self.codec == "gzip":
-            return gzip.GzipFile(fileobj=io.BufferedReader(raw, 1 << 16), mode="rb")
-        if self.codec == "zstd":
-            import pyarrow as pa  # 0.1 s
-
-            return pa.CompressedInputStream(raw, "zstd")
-        return raw
+        return Gunzip(raw) if self.codec == "gzip" else _zstd(raw) if self.codec == "zstd" else raw
 
     @property
     def size(self) -> int | None:
@@ -84,20 +94,36 @@ class Source:
         """
         done, enough = 0, least if least is not None and self.stream else len(room)
         while done < enough and not self.damage:
+            until = min(len(room), done + ZSTD_PIECE_BYTES) if self.codec == "zstd" and self.stream else len(room)
             try:
-                count = self._file.readinto(room[done:])
+                count = self._file.readinto(room[done:until])
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 self.damage = f"damaged gzip stream: {error}"
-                break
             except OSError as error:
+                done += self._rescued(room, done)
                 reason = "damaged zstd stream" if self.codec == "zstd" and error.errno is None else "cannot be read"
                 self.damage = f"{reason}: {error.strerror or error}"
-                break
-            if not count:
-                break
-            done += count
+            else:
+                if not count:
+                    break
+                done += count
         self.offset += done
         return done
+
+    def _rescued(self, room: memoryview, done: int) -> int:
+        """What a broken Zstandard file still holds behind `done`: unpacked once more, at the end byte by byte."""
+        if self.codec != "zstd" or self.stream:
+            return 0
+        self._raw.seek(0)
+        again, left, got = _zstd(self._raw), self.offset + done, 0
+        try:
+            while left and (read := len(again.read(min(left, len(room))))):
+                left -= read
+            while done + got < len(room) and again.readinto(room[done + got : done + got + 1]):
+                got += 1
+        except OSError:
+            pass  # the same error as before
+        return got
 
     def close(self) -> None:
         """Close the file."""
@@ -111,7 +137,43 @@ def is_compressed(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         head = file.read(4)
-    return head[:2] == GZIP_MAGIC or head == ZSTD_MAGIC
+    return codec_of(head) != ""
+
+
+def codec_of(head: bytes) -> str:
+    """`gzip`, `zstd` or "" by the first four bytes.
+
+    >>> codec_of(bytes.fromhex("1f8b0800")), codec_of(bytes.fromhex("502a4d18")), codec_of(bytes(4))
+    ('gzip', 'zstd', '')
+    """
+    if head[:2] == GZIP_MAGIC:
+        return "gzip"
+    skippable = head[1:4] == SKIPPABLE_MAGIC and head[0] >> 4 == 5
+    return "zstd" if head[:4] == ZSTD_MAGIC or skippable else ""
+
+
+def _zstd(raw: io.RawIOBase) -> Any:
+    import pyarrow as pa  # 0.1 s
+
+    return pa.CompressedInputStream(raw, "zstd")
+
+
+def what_it_is(path: Path, head: bytes) -> str:
+    """What to do about a file that is no capture, as the end of a sentence; "" when there is no saying."""
+    for magic, advice in OTHER_FORMATS.items():
+        if head.startswith(magic):
+            return ": " + advice.format(shlex.quote(str(path)))
+    if FLOW_RECORDS.match(head.lstrip()):
+        return (
+            "; if these are flow records of Zeek, Hubble or nfdump, or a conversation table of tshark, cluster=recorded reads them: "
+            f"python run.py app=generic cluster=recorded cluster.capture={shlex.quote(str(path))} exfiltration=none"
+        )
+    return ""
+
+
+def is_empty(path: Path) -> bool:
+    """A regular file without a byte, as recorders leave behind that were stopped."""
+    return path != STANDARD_INPUT and path.is_file() and path.stat().st_size == 0
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

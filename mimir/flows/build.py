@@ -21,7 +21,7 @@ from mimir.capture.spool import decode_elsewhere
 from mimir.engine import Engine
 from mimir.errors import MimirError
 from mimir.flows.connections import ConnectionTracker
-from mimir.flows.identity import Identity, load_identity
+from mimir.flows.identity import Identity, entities_of
 from mimir.flows.packets import Packets, columns
 
 #: batches decoded in advance: 5 MB each
@@ -63,22 +63,23 @@ def build_edges(
     reorder_ns: int = 0,
     workers: int = 1,
     engine: Engine | None = None,
+    idle_s: float | None = None,
 ) -> EdgeReport:
     """Read captures once and write edges of all window lengths (seconds, whole) and both views to `out`.
 
     A folder with one subfolder per node is one capture (see `mimir.capture.nodes`). `entities` is entities.jsonl, a table of addresses, or None (addresses become nodes). Packets at most `reorder_ns` late
     are put in time order first. With two `workers` or more, packets are decoded and their connections hashed on a thread of their own,
     ahead of the tracker; more than two change nothing. With an `engine`, its
-    workers decode compressed files side by side (see `mimir.capture.spool`). Neither changes a result. Raises CaptureError for a file that
+    workers decode compressed files side by side (see `mimir.capture.spool`). Neither changes a result. With `idle_s`, the last file is one still being written, until nothing came for so many seconds. Raises CaptureError for a file that
     is no capture and MimirError for entities that cannot be understood.
     """
     if not windows_s or min(windows_s) < 1:
         raise MimirError(f"window lengths must be whole seconds >= 1 (got {list(windows_s)})")
-    identity = entities if isinstance(entities, Identity) else _load(entities)
+    identity = entities if isinstance(entities, Identity) else entities_of(entities)
     if workers > 1:  # 0.1 s that nobody has to wait for
         threading.Thread(target=import_module, args=("pyarrow.parquet",), name="import").start()
     tracker = ConnectionTracker(identity, math.gcd(*windows_s), timeout_s)
-    with _opened(captures, reorder_ns, engine, out) as capture:
+    with _opened(captures, reorder_ns, engine, out, idle_s) as capture:
         made = _columns(capture)
         with closing(read_ahead(made, BATCHES_AHEAD) if workers > 1 else made) as batches:
             for batch in batches:
@@ -95,11 +96,11 @@ def build_edges(
 
 @contextmanager
 def _opened(
-    captures: Sequence[Path], reorder_ns: int, engine: Engine | None, out: Path
+    captures: Sequence[Path], reorder_ns: int, engine: Engine | None, out: Path, idle_s: float | None
 ) -> Generator[Capture | NodeCaptures, None, None]:
     """The captures, compressed ones decoded by the engine's workers into files beside `out` that go in the end."""
-    capture = open_capture(captures, reorder_ns=reorder_ns)
-    if engine is None or len(capture.paths) < 2:
+    capture = open_capture(captures, reorder_ns=reorder_ns, follow=idle_s is not None, timeout_s=idle_s)
+    if engine is None or idle_s is not None or len(capture.paths) < 2:
         yield capture
         return
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -117,10 +118,3 @@ def _columns(capture: Iterable[PacketBatch]) -> Generator[Packets, None, None]:
     finally:
         if isinstance(batches, Generator):
             batches.close()
-
-
-def _load(entities: Path | None) -> Identity:
-    try:
-        return load_identity(entities)
-    except (ValueError, OSError) as error:
-        raise MimirError(f"the entities cannot be read: {error}") from error

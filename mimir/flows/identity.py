@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mimir.errors import MimirError
 from mimir.files import read_jsonl
 from mimir.flows.addresses import Address, Network, address_text, is_inside, parse_address
 from mimir.flows.edges import OUTSIDE
@@ -104,6 +105,20 @@ def load_identity(path: Path | None) -> Identity:
     Raises ValueError naming file and line for what cannot be understood.
     """
     return Identity() if path is None else from_events(entity_events(path), str(path))
+
+
+def entities_of(path: Path | None) -> Identity:
+    """`load_identity` with errors for people. Raises MimirError saying what is wrong."""
+    try:
+        return load_identity(path)
+    except UnicodeDecodeError as error:
+        raise MimirError(
+            f"the entities cannot be read: {path} is no text; give entities.jsonl or a table of addresses (what "
+            "`kubectl get pods,services -A -o wide` prints); a pickle of the research prototype is read by "
+            "cluster=recorded cluster.entities=FILE"
+        ) from error
+    except (ValueError, OSError) as error:
+        raise MimirError(f"the entities cannot be read: {error}") from error
 
 
 def read_workloads(path: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mimir.capture.counts import CaptureCounts
 from mimir.capture.reader import open_capture
 from mimir.capture.tunnels import OVERLAY_NAMES
-from mimir.errors import MimirError
 from mimir.files import atomic
 from mimir.flows import table
 from mimir.flows.addresses import address_text
 from mimir.flows.community_id import community_ids
 from mimir.flows.connections import ConnectionTracker
 from mimir.flows.follow import REORDER_NS
-from mimir.flows.identity import Identity, Name, load_identity
+from mimir.flows.identity import Identity, Name, entities_of
 from mimir.flows.legs import LEG_NS
 from mimir.flows.write import PROTOCOLS
 from mimir.units import DAY_S, NS_PER_S
@@ -128,6 +129,15 @@ class FlowRecorder(ConnectionTracker):
         return out[np.argsort(out["first_ns"], kind="stable")]
 
 
+@dataclass(frozen=True)
+class FlowReport:
+    """What `export_flows` did: rows written, what the reader counted, copies left out by rule."""
+
+    flows: int
+    capture: CaptureCounts
+    copies: dict[str, dict[str, int]]
+
+
 def write_flows(
     captures: Sequence[Path],
     entities: Path | None,
@@ -136,15 +146,24 @@ def write_flows(
     active_s: int = 0,
     reorder_ns: int = 0,
 ) -> int:
-    """Write the connections of captures to `out` (SCHEMA); returns how many.
+    """How many `export_flows` wrote."""
+    return export_flows(captures, entities, timeout_s, out, active_s, reorder_ns).flows
+
+
+def export_flows(
+    captures: Sequence[Path],
+    entities: Path | None,
+    timeout_s: float,
+    out: Path,
+    active_s: int = 0,
+    reorder_ns: int = 0,
+) -> FlowReport:
+    """Write the connections of captures to `out` (SCHEMA).
 
     `orig` is the client, by the rules for edges. The file's metadata hold both time-outs (FlowRecorder) as
     `idle_timeout_s` and `active_timeout_s`, 0 for none. Raises CaptureError for what is no capture and MimirError for entities that cannot be understood.
     """
-    try:
-        identity = load_identity(entities)
-    except (ValueError, OSError) as error:
-        raise MimirError(f"the entities cannot be read: {error}") from error
+    identity = entities_of(entities)
     recorder, capture = FlowRecorder(identity, timeout_s, active_s), open_capture(captures, reorder_ns=reorder_ns)
     for batch in capture:
         recorder.add(batch)
@@ -153,7 +172,7 @@ def write_flows(
     records = records_of(flows, identity, capture.tunnels)
     with atomic(out) as temporary:
         pq.write_table(records.replace_schema_metadata(metadata(timeout_s, active_s)), temporary, compression="zstd")
-    return len(flows)
+    return FlowReport(len(flows), capture.counts, recorder.copies())
 
 
 def metadata(timeout_s: float, active_s: int) -> dict[str, str]:

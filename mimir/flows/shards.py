@@ -20,6 +20,7 @@ class _Shard:
     timeout_s: float
     reorder_ns: int
     out: Path
+    idle_s: float | None = None
 
 
 def build_shards(
@@ -30,17 +31,20 @@ def build_shards(
     out: Path,
     engine: Engine,
     reorder_ns: int = 0,
+    idle_s: float | None = None,
 ) -> list[EdgeReport]:
     """Edges of each capture (a file, or a folder of rotated files or of nodes) by itself, added up in `out`.
 
     The result does not depend on the engine, on the number of its workers or on the order of `captures`. A connection
     that two captures share counts once in each, and copies are not looked for between them: give what belongs together
-    as one folder. Parts lie beside `out` while they are made, so workers on other machines need to see that folder.
+    as one folder. With `idle_s`, captures are still being written (see `build_edges`). Parts lie beside `out` while they are made, so workers on other machines need to see that folder.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         shards = [
-            _Shard(capture, entities, tuple(windows_s), timeout_s, reorder_ns, Path(folder) / f"{number}.parquet")
+            _Shard(
+                capture, entities, tuple(windows_s), timeout_s, reorder_ns, Path(folder) / f"{number}.parquet", idle_s
+            )
             for number, capture in enumerate(captures)
         ]
         reports = engine.map(_build, shards)
@@ -50,5 +54,12 @@ def build_shards(
 
 def _build(shard: _Shard) -> EdgeReport:
     return build_edges(
-        [shard.capture], shard.entities, shard.windows_s, "", shard.timeout_s, shard.out, shard.reorder_ns
+        [shard.capture],
+        shard.entities,
+        shard.windows_s,
+        "",
+        shard.timeout_s,
+        shard.out,
+        shard.reorder_ns,
+        idle_s=shard.idle_s,
     )

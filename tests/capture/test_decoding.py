@@ -169,7 +169,9 @@ def test_ipv6_extension_headers_and_authentication_header(tmp_path: Path) -> Non
         s.ETHERNET,
         s.ethernet(s.ipv6("2001:db8::1", "2001:db8::2", 0, chain + s.tcp(5, 6) + b"abc"), 0x86DD),
         s.ethernet(s.ipv4("10.0.0.1", "10.0.0.2", 51, ah + s.udp(8, 9, b"abcd"))),
-        s.ethernet(s.ipv6("2001:db8::1", "2001:db8::2", 0, bytes([0, 0]) + bytes(6), wire=400), 0x86DD),
+        s.Frame(
+            2, s.ethernet(s.ipv6("2001:db8::1", "2001:db8::2", 0, bytes([0, 0]) + bytes(6), wire=400), 0x86DD), 454
+        ),
     )
     assert batch.proto.tolist() == [TCP, UDP, 0]
     assert batch.sport.tolist() == [5, 8, 0]
@@ -203,7 +205,8 @@ def test_damaged_packets_are_counted_not_guessed(tmp_path: Path) -> None:
     short_total[2:4] = struct.pack(">H", 19)
     batch, counts = read(
         tmp_path, s.ETHERNET, *(s.ethernet(bytes(x)) for x in (short_header, short_total, version)), s.ethernet(PACKET[:19]),
-        s.ethernet(PACKET6[:39], 0x86DD), s.ethernet(b""), s.ethernet(PACKET[:22]), s.ethernet(PACKET[:30]),
+        s.ethernet(PACKET6[:39], 0x86DD), s.ethernet(b""), s.Frame(6, s.ethernet(PACKET[:22]), 64),
+        s.Frame(7, s.ethernet(PACKET[:30]), 64),
     )  # fmt: skip
     assert {k: v.packets for k, v in counts.skipped.items()} == {
         "malformed IP header": 3,

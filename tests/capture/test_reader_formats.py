@@ -93,9 +93,10 @@ def test_pcapng_sections_interfaces_and_foreign_blocks(tmp_path: Path) -> None:
 def test_simple_packets_are_cut_at_the_snaplen(tmp_path: Path) -> None:
     long = FRAMES[0].data + bytes(100)
     body = struct.pack("<I", len(long)) + long[:60]
-    found = open_capture(s.save(tmp_path / "x", s.section() + s.interface(snaplen=60) + s.block(3, body)))
-    assert [len(b) for b in found] == [1]
-    assert (found.counts.captured_bytes, found.counts.bytes) == (60, 154)
+    content = s.section() + s.interface(snaplen=60) + s.enhanced(FRAMES[0], 1) + s.block(3, body)
+    found = open_capture(s.save(tmp_path / "x", content))
+    assert [len(b) for b in found] == [2]
+    assert (found.counts.captured_bytes, found.counts.bytes) == (60 + 54, 154 + 54)
 
 
 def test_gzip_is_read_by_content_not_by_name(tmp_path: Path) -> None:

@@ -69,7 +69,9 @@ def test_a_retransmission_that_brings_news_counts_the_news(tmp_path: Path) -> No
     frames = conversation(ONE, http([(300, 1000)], close=False))
     head = s.tcp(POD[1], CLIENT[1], 900_001 + 500, 1301, ACK)
     frames.append(
-        s.Frame(START_NS + 9**9, s.sll2(s.ipv4(POD[0], CLIENT[0], 6, head, wire=20 + 800), ifindex=11, direction=4))
+        s.Frame(
+            START_NS + 9**9, s.sll2(s.ipv4(POD[0], CLIENT[0], 6, head, wire=20 + 800), ifindex=11, direction=4), 860
+        )
     )
     assert edges_of(tmp_path, frames).edges()[KEY]["response_payload_bytes"] == 1300
 
