@@ -185,6 +185,26 @@ def test_a_missing_tshark_is_a_problem_with_the_command(monkeypatch: pytest.Monk
     assert "apt-get install tshark" in found.what
 
 
+@pytest.mark.parametrize(
+    ("segment", "uris", "complete"),
+    [
+        (b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: y\r\n\r\n", "/a,/b", True),
+        (b"POST /a HTTP/1.1\r\nContent-Length: 9\r\n\r\nGET /no H" b"PUT /b HTTP/1.1\r\n\r\nGET /c HTTP/1.1\r\nHo", "/a,/b,/c", False),
+        (b"GET /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nGET /b HTTP/1.1\r\n\r\n", "/a", True),
+        (b"GET /a HTTP/1.1\r\n\r\n" * 40, ",".join(["/a"] * 32), True),
+    ],
+)  # fmt: skip
+def test_every_head_of_a_segment_is_read(segment: bytes, uris: str, complete: bool) -> None:
+    values, ended = read_http(segment)
+    assert (values["http.request.uri"], ended) == (uris, complete)
+    assert set(values) <= set(OWN_FIELDS)
+
+
+def test_answers_in_one_segment() -> None:
+    answers = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 304 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\nHTTP/1.1 500 no\r\n\r\n"
+    assert read_http(answers) == ({"http.response.code": "100,304,200"}, True)  # the end of the third is not known
+
+
 PARSERS = (read_dns, read_dns_stream, read_hello, read_http)
 SEEDS = [s.dns("a.example"), answer(), hello(), hello(who=2), REQUEST, RESPONSE]
 
