@@ -161,10 +161,11 @@ def count_record(tally: Tally, ts_ns: Int, captured: Int, wire: Int, linktype: I
     if ts_ns == NO_TIME:
         sums[NO_TIME_STAMP] += 1
         return sums[PREVIOUS_NS]
-    if sums[PREVIOUS_NS] == NO_TIME:
-        sums[BEGIN_NS] = ts_ns
     sums[PREVIOUS_NS] = ts_ns
-    sums[FIRST_NS] = min(sums[FIRST_NS], ts_ns)
+    if ts_ns < sums[FIRST_NS]:
+        sums[FIRST_NS] = ts_ns
+        if sums[BEGIN_NS] == NO_TIME:
+            sums[BEGIN_NS] = ts_ns
     if ts_ns >= sums[LAST_NS]:
         sums[LAST_NS] = ts_ns
     else:
@@ -225,10 +226,9 @@ def decode_frame(
     if p.status < 0:
         skip(tally, IP_TRUNCATED if p.status == -1 else IP_MALFORMED, wire, offset)
         return row
-    room = max(wire, captured) - (at - frame)
-    if p.ip_bytes > room:
+    if p.ip_bytes > wire - (at - frame) and p.ip_bytes > end - at:  # rare
         sums[LONGER_THAN_FRAME] += 1
-        p = believed(p, room)
+        p = believed(p, max(wire, captured) - (at - frame))
     tunnel = -1
     if overlays and is_overlay(p):
         ethertype, p, tunnel = decapsulate(buf, end, ethertype, p, tally.overlays, tally.tunnels)
