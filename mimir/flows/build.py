@@ -39,6 +39,7 @@ class EdgeReport:
     proofs: dict[str, dict[str, int]]
     evicted_early: int
     nodes: dict[str, dict[str, int]]  #: of a capture folder with one subfolder per node; empty for others
+    holes_forgotten: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -49,6 +50,7 @@ class EdgeReport:
             "copies_removed": self.copies,
             "copies_recognised_by": self.proofs,
             "connections_evicted_early": self.evicted_early,
+            "holes_forgotten": self.holes_forgotten,
             "edge_rows": self.rows,
         }
 
@@ -90,7 +92,14 @@ def build_edges(
     by_node = capture.by_node if isinstance(capture, NodeCaptures) else {}
     nodes = {name: {"packets": c.packets, "rows": c.rows, "bytes": c.bytes} for name, c in by_node.items()}
     return EdgeReport(
-        recording, rows, capture.counts, tracker.copies(), tracker.proofs(), tracker.evicted_early(), nodes
+        recording,
+        rows,
+        capture.counts,
+        tracker.copies(),
+        tracker.proofs(),
+        tracker.evicted_early(),
+        nodes,
+        tracker.holes_forgotten(),
     )
 
 

@@ -133,6 +133,10 @@ class ConnectionTracker:
         """Connections forgotten before their time-out because too many were open."""
         return int(self._table.meta[table.EVICTED_EARLY])
 
+    def holes_forgotten(self) -> int:
+        """Holes in TCP streams forgotten because a stream, or all together, had too many: their late bytes are no payload."""
+        return int(self._table.meta[table.HOLES_FORGOTTEN])
+
 
 def _named(names: tuple[str, ...], sums: NDArray[np.int64]) -> dict[str, dict[str, int]]:
     return {

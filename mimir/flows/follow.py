@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimir.capture.batch import ACK, NODE_BITS, SYN, TCP, UDP
+from mimir.capture.batch import ACK, SYN, TCP, UDP
 from mimir.capture.dns import query_of
+from mimir.flows.copies import NOWHERE, copy_rule
 from mimir.flows.hashing import address_number, half_hash, hash_ends, known_bits
 from mimir.flows.legs import chain, join_by_numbers, link, token_chain
 from mimir.flows.packets import Packets, begins_anew, client_token, sender_is_client, source, spot, target
 from mimir.flows.table import (
     ADDRESSES,
     AHEAD,
-    BY_INTERFACE,
-    BY_NODE,
     CONNECTIONS,
     COPY_BYTES,
     COPY_PACKETS,
@@ -30,14 +29,10 @@ from mimir.flows.table import (
     Table,
 )
 from mimir.flows.tcp import expired, fresh_payload, update_state
-from mimir.jit import U64, Int, Record, inlined, kernel, prefetch
+from mimir.jit import U64, Int, inlined, kernel, prefetch
 
 #: packets may come this much out of order without any effect on time-outs
 REORDER_NS = 2_000_000_000
-#: a tuple's counted interface may change after this silence (a route changed)
-INTERFACE_SILENCE_NS = 1_000_000_000
-#: `interface` of a side that was not seen yet
-NOWHERE = -1
 DONE, CONNECTIONS_FULL, ROWS_FULL, ADDRESSES_FULL = range(4)
 
 
@@ -126,35 +121,13 @@ def open_connection(table: Table, p: Packets, i: Int, slot: U64) -> Int:
     else:
         c.client, c.server, c.client_kind = dst, src, dst_bits
         c.server_kind = src_bits | known_bits(table.endpoints, src_high, src_low, np.int64(p.sport[i]))
-    table.sides[2 * k].started, table.sides[2 * k].interface = 0, NOWHERE
-    table.sides[2 * k + 1].started, table.sides[2 * k + 1].interface = 0, NOWHERE
+    table.sides[2 * k].shown, table.sides[2 * k].place = 0, NOWHERE
+    table.sides[2 * k + 1].shown, table.sides[2 * k + 1].place = 0, NOWHERE
     link(table, k)
     if c.proto == TCP and p.tcp_flags[i] & (SYN | ACK) == ACK and p.payload_bytes[i] > 0:
         number = p.tcp_ack[i] if from_client else p.tcp_seq[i]
         join_by_numbers(table, k, np.uint32(np.int64(number) + 0x9E3779B1 * np.int64(p.payload_bytes[i])))
     return k
-
-
-@inlined
-def place(p: Packets, i: Int) -> Int:
-    """Where a packet was seen: node above bit 32, interface below. Never -1.
-
-    Without an interface index the packet type stands in for it (cooked captures of version 1).
-    """
-    interface, direction = np.int64(p.ifindex[i]), np.int64(p.direction[i])
-    if interface >= 0:
-        return ((interface >> NODE_BITS) << 32) | (interface & ((1 << NODE_BITS) - 1))
-    return ((-1 - interface) << 32) | (1 << 31) | direction
-
-
-@inlined
-def copy_rule(side: Record, p: Packets, i: Int, now: Int) -> Int:
-    """Was this packet of the tuple already counted on another interface, or another node? Gives the rule."""
-    seen = place(p, i)
-    if side.interface != seen and side.interface != NOWHERE and now - side.seen_ns <= INTERFACE_SILENCE_NS:
-        return BY_INTERFACE if side.interface >> 32 == seen >> 32 else BY_NODE
-    side.interface, side.seen_ns = seen, now
-    return NOT_A_COPY
 
 
 @inlined
@@ -182,7 +155,8 @@ def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: b
     request = from_b == (c.client_is_b != 0)
     if p.tunnel[i] >= 0 and c.tunnel < 0:
         c.tunnel = 2 * p.tunnel[i] + (0 if request else 1)
-    rule = copy_rule(side, p, i, now)
+    owner = 2 * c.serial + (1 if from_b else 0)
+    rule = copy_rule(table, side, p, i, owner, now)
     if rule != NOT_A_COPY:
         table.copies[rule, COPY_PACKETS] += 1
         table.copies[rule, COPY_BYTES] += np.int64(p.ip_bytes[i])
@@ -192,9 +166,9 @@ def add_packet(table: Table, p: Packets, i: Int, k: Int, from_b: bool, opened: b
     row = table.rows[row_of(table, k, window)]
     payload, flags = np.int64(p.payload_bytes[i]), p.tcp_flags[i]
     if c.proto == TCP and flags != 0:
-        payload = fresh_payload(side, p.tcp_seq[i], payload, flags & SYN != 0)
+        payload = fresh_payload(table, side, owner, p.tcp_seq[i], payload, flags & SYN != 0)
         update_state(table, p, i, c, flags, from_b, request)
-        if flags & (SYN | ACK) == SYN | ACK and not request and not c.state & PEER_SEEN:
+        if flags & SYN and not request and not c.state & PEER_SEEN:
             join_by_numbers(table, k, p.tcp_seq[i])
         opened = opened and flags & SYN != 0
     if opened:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mimir.capture.batch import ACK, ICMP, ICMP6, RST, SYN, TCP, PacketBatch
 from mimir.flows.hashing import half_hash, hash_ends, known_bits
-from mimir.flows.table import LISTENER, SYN_SEEN, Table
+from mimir.flows.table import ANSWERED, LISTENER, PEER_SEEN, SYN_SEEN, Table
 from mimir.jit import U64, Flag, Int, Record, inlined, kernel
 
 #: ports from here on are picked by the kernel for clients (net.ipv4.ip_local_port_range)
@@ -117,8 +117,16 @@ def client_token(p: Packets, i: Int, from_client: bool) -> Int:
 
 @inlined
 def begins_anew(p: Packets, i: Int, c: Record, from_b: bool) -> Flag:
-    """Is a SYN the start of another connection with the same tuple?"""
+    """Is a SYN the start of another connection with the same tuple?
+
+    Not when it repeats the one that is known, and not when both sides open at the same time: then nothing but a SYN
+    came before the other side's (RFC 9293, 3.5, "simultaneous open").
+    """
     if p.proto[i] != TCP or p.tcp_flags[i] & (SYN | ACK | RST) != SYN:
         return False
-    same_side = from_b == (c.client_is_b != 0)
-    return not (same_side and c.state & SYN_SEEN and p.tcp_seq[i] == c.token)
+    if from_b == (c.client_is_b != 0):
+        return not (c.state & SYN_SEEN and p.tcp_seq[i] == c.token)
+    if not c.state & SYN_SEEN:
+        return True
+    answered = c.state & (ANSWERED | PEER_SEEN)
+    return answered != 0 and not (c.state & PEER_SEEN and p.tcp_seq[i] == c.peer)

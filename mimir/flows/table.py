@@ -20,7 +20,7 @@ RULE_NAMES = ("", "interface", "service_address", "node_port", "masquerade", "no
 PROOF_INTERFACE, PROOF_ENTITIES, PROOF_NUMBERS, PROOF_MARKS = range(4)
 PROOF_NAMES = ("interface_index", "entities", "sequence_numbers", "datagram_marks")
 #: indices of `Table.meta`
-WATERMARK_NS, CONNECTIONS, ROWS, ADDRESSES, FREE, SERIAL, LISTENERS, EVICTED_EARLY, META = range(9)
+WATERMARK_NS, CONNECTIONS, ROWS, ADDRESSES, FREE, SERIAL, LISTENERS, EVICTED_EARLY, HOLES_FORGOTTEN, META = range(10)
 
 #: two cache lines: what every packet needs, then what opening, joining and settling need
 CONNECTION = np.dtype(
@@ -42,11 +42,16 @@ CONNECTION = np.dtype(
     ],
     align=True,
 )  # fmt: skip
-#: one direction of a connection: counted interface, next sequence number, the newest hole in the sequence
+#: bits of `shown` of a side: what its counted packets were. FURTHER_HOLES: there are more than the newest (`Table.holes`)
+STARTED, ACK_SHOWN, FIN_SHOWN, RESET_SHOWN, OFFLOADED, FURTHER_HOLES = 1, 2, 4, 8, 16, 32
+#: one direction of a connection: counted place, next sequence number, highest acknowledgement, the newest hole in the sequence
 SIDE = np.dtype(
-    [("seen_ns", "i8"), ("interface", "i8"), ("next", "u4"), ("hole", "u4"), ("hole_end", "u4"), ("started", "u1")],
+    [
+        ("seen_ns", "i8"), ("place", "u4"), ("next", "u4"), ("ack", "u4"), ("hole", "u4"), ("hole_end", "u4"),
+        ("shown", "u1"),
+    ],
     align=True,
-)
+)  # fmt: skip
 #: what one connection did in one base window
 ROW = np.dtype(
     [
@@ -59,6 +64,10 @@ ROW = np.dtype(
 ADDRESS = np.dtype([("high", "u8"), ("low", "u8")])
 ENDPOINT = np.dtype([("high", "u8"), ("low", "u8"), ("port", "i4"), ("bits", "i4")], align=True)
 CHAIN_HEADS = 1 << 16
+#: sets of datagrams that were counted lately, each a cache line (see mimir.flows.copies)
+DATAGRAM_SETS, SET_SIZE = 1 << 14, 8
+#: groups of holes beyond the newest of a side: the owner, then the holes
+HOLE_GROUPS, GROUP_SIZE = 1 << 12, 8
 LINE_BYTES = 64
 #: packets whose state is fetched together, so that waiting for memory overlaps
 AHEAD = 32
@@ -81,6 +90,8 @@ class Table(NamedTuple):
     by_token: NDArray[np.int64]
     copies: NDArray[np.int64]  #: (rules, 2): packets and IP bytes removed
     proofs: NDArray[np.int64]  #: (proofs, 2): the same, by what showed it
+    datagrams: NDArray[np.uint64]  #: (DATAGRAM_SETS × SET_SIZE): hash, then time in steps of 2 ** 20 ns
+    holes: NDArray[np.uint64]  #: (HOLE_GROUPS × GROUP_SIZE): see mimir.flows.tcp
     meta: NDArray[np.int64]
     numbers: NDArray[np.int64]  #: connections of the next packets as far as known, or -1 (follow.look_ahead)
     hashes: NDArray[np.uint64]  #: of the next connections to enter (follow.rebuild)
@@ -107,6 +118,8 @@ def new_table(connections: int, rows: int, addresses: int, known_endpoints: int,
         by_token=np.zeros(2 * CHAIN_HEADS, np.int64),
         copies=np.zeros((len(RULE_NAMES), 2), np.int64),
         proofs=np.zeros((len(PROOF_NAMES), 2), np.int64),
+        datagrams=np.zeros(DATAGRAM_SETS * SET_SIZE, np.uint64),
+        holes=np.zeros(HOLE_GROUPS * GROUP_SIZE, np.uint64),
         meta=meta,
         numbers=np.zeros(AHEAD, np.int64),
         hashes=np.zeros(AHEAD, np.uint64),
