@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,6 +142,14 @@ class CaptureCounts:
             _increase(self.overlays, name, number)
         for reason, name in enumerate(d.REASON_NAMES):
             self._add_skipped(name, file, *tally.skipped[reason].tolist())
+
+    def correct_protocols(self, rows: Mapping[int, int]) -> None:
+        """Add (or take away) rows of protocols by number: fragments were decoded before their protocol was known."""
+        for number, count in rows.items():
+            name = PROTOCOL_NAMES.get(number, f"ip proto {number}")
+            _increase(self.protocols, name, count)
+            if self.protocols.get(name) == 0:
+                del self.protocols[name]
 
     def _add_protocols(self, tally: d.Tally) -> None:
         for name, index in (("ip4", d.IP4), ("ip6", d.IP6), ("vlan", d.TAGGED), ("dns53", d.DNS53)):

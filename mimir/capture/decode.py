@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir.capture.fields import Bytes
+from mimir.capture.fragments import marked
 from mimir.capture.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, TRUNCATED_LINK, UNSUPPORTED_LINK, link_layer
-from mimir.capture.network import FIRST_FRAGMENT, LATER_FRAGMENT, WHOLE, Packet, believed, decode_ip
+from mimir.capture.network import LATER_FRAGMENT, WHOLE, Packet, believed, decode_ip
 from mimir.capture.overlay import decapsulate, is_overlay
 from mimir.capture.pcap import KIND, KIND_PCAPNG, RECORD, SKIP, UNUSABLE, next_record
 from mimir.capture.pcapng import NO_TIME, next_block
@@ -37,7 +38,6 @@ SKIP_COUNT, SKIP_BYTES, SKIP_FIRST = 0, 1, 2
     PACKETS, CAPTURED_BYTES, WIRE_BYTES, ROWS, ROW_BYTES, CUT_SHORT, FIRST_NS, LAST_NS, FRAGMENTS, TAGGED, DNS53,
     NO_TIME_STAMP, PREVIOUS_NS, DATA_USED, IP4, IP6, OUT_OF_ORDER, STEP_BACK_NS, BEGIN_NS, LONGER_THAN_FRAME, SUMS,
 ) = range(21)  # fmt: skip
-FRAGMENT_SLOTS = 4096
 MAX_DNS_BYTES = 65_535
 
 
@@ -75,8 +75,6 @@ class Tally(NamedTuple):
     linktypes: NDArray[np.int64]
     overlays: NDArray[np.int64]
     tunnels: Records
-    fragment_keys: NDArray[np.uint64]
-    fragment_ports: NDArray[np.uint32]
 
 
 def new_columns(rows: int, data_bytes: int) -> Columns:
@@ -117,8 +115,6 @@ def new_tally(tunnels: Records | None = None) -> Tally:
         linktypes=np.zeros(1 << 16, np.int64),
         overlays=np.zeros(OVERLAYS, np.int64),
         tunnels=new_tunnels() if tunnels is None else tunnels,
-        fragment_keys=np.zeros(FRAGMENT_SLOTS, np.uint64),
-        fragment_ports=np.zeros(FRAGMENT_SLOTS, np.uint32),
     )
 
 
@@ -129,23 +125,6 @@ def skip(tally: Tally, reason: Int, wire: Int, offset: Int) -> None:
         tally.skipped[reason, SKIP_FIRST] = offset
     tally.skipped[reason, SKIP_COUNT] += 1
     tally.skipped[reason, SKIP_BYTES] += wire
-
-
-@kernel
-def fragment_ports(tally: Tally, p: Packet) -> tuple[Int, Int]:
-    """Ports of a fragment: the first one leaves them behind for later ones (a slot per hash, newest datagram wins)."""
-    key = (p.src_low * np.uint64(0x9E3779B97F4A7C15)) ^ (p.dst_low * np.uint64(0xC2B2AE3D27D4EB4F))
-    key ^= p.src_high ^ (p.dst_high << np.uint64(1)) ^ np.uint64((p.fragment << 8) | p.proto)
-    key = (key ^ (key >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9) | np.uint64(1)
-    slot = np.int64(key >> np.uint64(52))
-    if p.status == FIRST_FRAGMENT:
-        tally.fragment_keys[slot] = key
-        tally.fragment_ports[slot] = np.uint32((p.sport << 16) | p.dport)
-        return p.sport, p.dport
-    if tally.fragment_keys[slot] != key:
-        return 0, 0
-    ports = np.int64(tally.fragment_ports[slot])
-    return ports >> 16, ports & 0xFFFF
 
 
 @inlined
@@ -236,7 +215,7 @@ def decode_frame(
     out.dns_offset[np.uint64(row)], out.dns_bytes[np.uint64(row)] = -1, 0
     if p.status != WHOLE:
         sums[FRAGMENTS] += 1
-        out.sport[row], out.dport[row] = fragment_ports(tally, p)
+        out.tunnel[row], out.ip_id[row] = marked(tunnel, p.status), p.fragment & 0xFFFF
     tally.protocols[np.uint64(p.proto)] += 1
     if ethertype == ETHERTYPE_IPV4:
         sums[IP4] += 1

@@ -10,6 +10,7 @@ from mimir.capture import decode
 from mimir.capture.batch import PacketBatch
 from mimir.capture.counts import CaptureCounts
 from mimir.capture.file_reader import BATCH_ROWS, BLOCK_BYTES, FileReader
+from mimir.capture.fragments import Fragments
 from mimir.capture.growth import Growth
 from mimir.capture.interfaces import Interfaces
 from mimir.capture.nodes import NodeCaptures, merged_rows, node_folders
@@ -49,9 +50,12 @@ class Capture:
         return in_time_order(batches, self._reorder_ns, self._batch_rows) if self._reorder_ns else batches
 
     def _numbered(self) -> Generator[PacketBatch, None, None]:
+        """Interfaces with numbers of their own, fragments with ports. A capture that is followed waits for none."""
+        fragments = Fragments(wait=self._growth is None)
         with closing(self._batches()) as batches:
-            for batch in batches:
+            for batch in fragments.attributed(batches):
                 yield self.interfaces.numbered(batch)
+        self.counts.correct_protocols(fragments.corrections())
 
     def _batches(self) -> Generator[PacketBatch, None, None]:
         self.counts, self.interfaces = CaptureCounts(), Interfaces()
