@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,49 @@ def test_damaged_pickles_raise_nothing_else(tmp_path: Path, data: bytes, cut: in
             read_entity_log(path)
         except MimirError:
             continue
+
+
+LONG = (2**28 - 1).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x04}Nr" + LONG + b"0.",  # a memo number
+        b"\x80\x05}\x96" + LONG + b"\0\0\0\0.",  # a bytearray
+        b"\x80\x04}\x8e" + LONG + b"\0\0\0\0.",  # bytes
+        b"\x80\x04\x95" + LONG + b"\0\0\0\0}.",  # a frame
+    ],
+)
+def test_no_number_in_a_pickle_decides_how_much_memory_is_taken(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "log").write_bytes(data)
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (100 << 20), limit[1]))
+    try:
+        with pytest.raises(MimirError) as refusal:
+            read_entity_log(tmp_path / "log")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limit)
+    assert "MemoryError" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("where", ["key", "set", "argument", "name"])
+def test_tuples_within_tuples_are_neither_hashed_nor_printed(tmp_path: Path, where: str) -> None:
+    """Twice the one before, a hundred times: 2 ** 100 steps."""
+    nested: Any = ()
+    code = b")" + b"2\x86" * 100  # DUP, TUPLE2
+    ends = {
+        "key": b"}" + code + b"Ns.",
+        "set": b"\x80\x04\x8f(" + code + b"\x90.",
+        "argument": b"c__builtin__\nset\n(]" + code + b"atR.",
+    }
+    path = tmp_path / "log"
+    if where == "name":
+        for _ in range(100):
+            nested = (nested, nested)
+        path.write_bytes(pickle.dumps({0: {"web": (nested, "+", "shop", "pod")}}))
+    else:
+        path.write_bytes(ends[where])
+    with pytest.raises(MimirError, match=r"is no text or number|must be texts"):
+        read_entity_log(path)

@@ -99,7 +99,7 @@ def test_what_is_no_delivered_flow_is_counted_and_left_out(tmp_path: Path) -> No
     table, report = edges(tmp_path, write(tmp_path / "a", *records))
     assert totals(table)["connections"] == 1
     counts = report.to_json()["skipped_lines"]
-    assert counts == {"verdict DROPPED": 1, "not a flow between addresses": 3, "unusable record": 3}
+    assert counts == {"verdict DROPPED": 1, "not a flow between addresses": 4, "unusable record": 2}
 
 
 def test_only_lost_events_are_an_error(tmp_path: Path) -> None:
@@ -139,3 +139,16 @@ def test_names_that_are_no_text_are_bad_lines(tmp_path: Path) -> None:
     table, report = edges(tmp_path, write(tmp_path / "a", event(1, WEB, DB), broken))
     assert totals(table)["connections"] == 1
     assert report.to_json()["skipped_lines"] == {"unusable record": 1}
+
+
+def test_a_flow_without_addresses_is_told_apart_from_other_damage(tmp_path: Path) -> None:
+    small = event(3, WEB, DB)
+    small["flow"]["ip"] = small["flow"].pop("IP")
+    _, report = edges(
+        tmp_path, write(tmp_path / "a", event(1, WEB, DB), event(2, WEB, DB, IP=None), small, event(4, WEB, DB, IP={"source": "10.0.0.1"}))
+    )  # fmt: skip
+    assert [line["reason"].partition(": ")[2] for line in report.to_json()["bad_lines"]] == [
+        "its IP has no source and destination",
+        "it has no IP, only ip in lower case",
+        "its IP has no source and destination",
+    ]

@@ -124,3 +124,11 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
     path.write_bytes(f"\ufeff{SHORT}\r\n{row}\r\n".encode())
     assert flow_format(path) == "nfdump"
     assert edges(tmp_path, path)[0]["proto"].tolist() == ["136"]
+
+
+@pytest.mark.parametrize("opening", ["[\n{\n\t", "{"])
+def test_json_of_nfdump_is_named(tmp_path: Path, opening: str) -> None:
+    path = tmp_path / "a"
+    path.write_text(opening + '"type" : "FLOW", "first" : "2024-01-01T00:00:00.000", "src4_addr" : "10.0.0.1"}')
+    with pytest.raises(MimirError, match="nfdump's JSON is not read; write CSV"):
+        flow_format(path)

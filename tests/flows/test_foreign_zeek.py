@@ -162,3 +162,60 @@ def test_no_connection_is_a_tunnel_of_its_own_and_a_circle_of_tunnels_leaves_not
     assert len(edges(tmp_path, circle)[0]) == 0
     with pytest.raises(MimirError, match="every flow is a repetition"):
         flow_span([circle])
+
+
+def test_rows_of_other_logs_are_no_connections(tmp_path: Path) -> None:
+    path = zeek_tsv(tmp_path / "a", zeek_values(duration=1.0))
+    other = path.read_text().replace("#path\tconn", "#path\tdns")
+    path.write_text(path.read_text() + other)
+    table, report = edges(tmp_path, path)
+    assert (totals(table)["connections"], report.to_json()["skipped_lines"]) == (
+        1,
+        {"a row of dns.log, which is no connection": 1},
+    )
+    records = [{k: v for k, v in zeek_values(duration=1.0, _path=name).items() if v != "-"} for name in ("conn", "dns")]
+    lines = tmp_path / "b"
+    lines.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert edges(tmp_path, lines)[0].equals(table)
+    for text in (other, json.dumps(records[1])):
+        lines.write_text(text)
+        with pytest.raises(
+            MimirError, match=r"no line of it can be used; line \d+: a row of dns.log, which is no conn"
+        ):
+            edges(tmp_path, lines)
+
+
+def test_a_file_may_say_what_stands_for_no_value(tmp_path: Path) -> None:
+    usual = zeek_tsv(tmp_path / "a", zeek_values(uid="C1"), zeek_values(uid="C2", orig_bytes="-", duration="-"))
+    text = usual.read_text().replace("#unset_field\t-", "#unset_field\tNULL\n#empty_field\tNONE")
+    other = tmp_path / "b"
+    other.write_text(
+        text.replace("\t-", "\tNULL").replace("\tNULL\n", "\tNONE\n", 1).replace("d\tNONE\n", "d\tNULL\n", 1)
+    )
+    assert "C2\t" in other.read_text()
+    assert edges(tmp_path, other)[0].equals(edges(tmp_path, usual)[0])
+
+
+def test_underscores_in_names_of_json_fields(tmp_path: Path) -> None:
+    record = {key.replace("id.", "id_"): value for key, value in zeek_values(duration=1.0).items() if value != "-"}
+    path = tmp_path / "a"
+    path.write_text(json.dumps(record))
+    assert flow_format(path) == "zeek"
+    assert edges(tmp_path, path)[0].equals(edges(tmp_path, zeek_tsv(tmp_path / "b", zeek_values(duration=1.0)))[0])
+
+
+def test_a_record_of_months_is_refused_and_so_are_too_many_long_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = zeek_tsv(tmp_path / "a", zeek_values(), zeek_values(duration=3.1e7))
+    table, report = edges(tmp_path, path, windows_s=(10, 60))
+    assert (len(table), report.to_json()["skipped_lines"]) == (2, {"unusable value": 1})
+    assert "not between 0 and a week" in report.to_json()["bad_lines"][0]["reason"]
+    monkeypatch.setattr("mimir.flows.foreign.spread.MAX_PAIRS", 100)
+    for seconds, fits in ((500, True), (510, False)):
+        zeek_tsv(path, *[zeek_values(duration=seconds, uid=f"C{n}") for n in range(2)])
+        if fits:
+            assert len(edges(tmp_path, path)[0]) == 50
+        else:
+            with pytest.raises(MimirError, match="2 flows last for 102 windows of 10 s together, more than 100"):
+                edges(tmp_path, path)

@@ -9,20 +9,44 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from mimir.errors import MimirError
 from mimir.files import to_json
 from mimir.flows.listings import POD_SUFFIX
 
 KINDS = {"pod": "pod", "svc": "service"}
-LARGEST_BYTES = 1 << 30
+LARGEST_BYTES = 1 << 26
+#: what keys, names and addresses may be: tuples within tuples take for ever to hash or to print
+SCALARS = str | bytes | int | float | None
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Admits dict, list, tuple, str, bytes, int, float, bool, None, set: what needs no name."""
+class _PlainUnpickler(pickle._Unpickler):
+    """Admits dict, list, tuple, str, bytes, int, float, bool, None, set: what needs no name.
+
+    The unpickler in C allots as much memory as a memo number says. The one in Python keeps its memo in a dict, and reads no
+    more than there is; what it would allot before reading is refused.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BYTEARRAY8[0]: lambda _: _refuse("it holds a bytearray"),
+        pickle.FROZENSET[0]: lambda _: _refuse("it holds a frozenset"),
+        pickle.SETITEM[0]: lambda self: self.checked(pickle.SETITEM, self.stack[-2:-1]),
+        pickle.SETITEMS[0]: lambda self: self.checked(pickle.SETITEMS, self.stack[::2]),
+        pickle.DICT[0]: lambda self: self.checked(pickle.DICT, self.stack[::2]),
+        pickle.ADDITEMS[0]: lambda self: self.checked(pickle.ADDITEMS, self.stack),
+        pickle.REDUCE[0]: lambda self: self.checked(pickle.REDUCE, [v for arg in self.stack[-1] for v in arg]),
+    }
+
+    def checked(self, code: bytes, keys: Iterable[Any]) -> None:
+        """Carry out what hashes keys, if they are plain."""
+        if not all(isinstance(key, SCALARS) for key in keys):
+            _refuse("a key in it is no text or number")
+        step: Callable[[Any], None] = pickle._Unpickler.dispatch[code[0]]
+        step(self)
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in (("builtins", "set"), ("__builtin__", "set")):  # protocol 2 has no code for sets
@@ -52,7 +76,7 @@ def read_entity_log(path: Path, start_s: float = 0.0) -> list[dict[str, Any]]:
     """
     try:
         if path.stat().st_size > LARGEST_BYTES:
-            raise MimirError(f"{path}: larger than 1 GiB, which no log of addresses is")
+            raise MimirError(f"{path}: larger than 64 MiB, which no log of addresses is")
         log = _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except MimirError as error:
         raise MimirError(f"{path}: {error}") from None
@@ -88,6 +112,9 @@ def _events(path: Path, log: Mapping[Any, Any], start_s: float) -> list[dict[str
 def _event(name: str, entry: Any, ts: float | None) -> dict[str, Any]:
     if not isinstance(entry, tuple | list) or len(entry) not in (4, 6):
         raise ValueError("needs (ip, sign, namespace, kind) with or without (labels, status)")
+    labels = entry[4] if len(entry) == 6 and isinstance(entry[4], dict) else {}
+    if not all(isinstance(value, SCALARS | set) for value in (*entry[:4], *labels.values())):
+        raise ValueError("the address, sign, namespace, kind and labels must be texts")
     ip, sign, namespace, kind = entry[:4]
     if sign not in ("+", "-") or kind not in KINDS:
         raise ValueError(f"sign {sign!r} must be + or -, kind {kind!r} pod or svc")
@@ -100,5 +127,5 @@ def _event(name: str, entry: Any, ts: float | None) -> dict[str, Any]:
     if kind == "pod":
         event["workload"] = POD_SUFFIX.sub("", name)
     if len(entry) == 6 and isinstance(entry[4], dict):
-        event["labels"] = {str(key): str(value) for key, value in entry[4].items()}
+        event["labels"] = {str(key): str(value) for key, value in labels.items()}
     return event

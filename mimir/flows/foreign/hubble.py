@@ -51,8 +51,8 @@ def read(path: Path) -> FlowTable:
             if "\\u" in line:
                 json.dumps(record, ensure_ascii=False).encode()  # half a surrogate pair is no text
             flow = record.get("flow", record) if isinstance(record, dict) else None
-            if not isinstance(flow, dict) or "IP" not in flow:
-                rows.bad.add(number, "not a flow between addresses")
+            if not isinstance(flow, dict) or not _has_ends(flow.get("IP")):
+                rows.bad.add(number, "not a flow between addresses", _lacks(flow))
             elif flow.get("verdict") in LOST:
                 rows.bad.add(number, f"verdict {flow['verdict']}")
             else:
@@ -62,6 +62,19 @@ def read(path: Path) -> FlowTable:
     table = rows.table(path, FORMAT, True, "none", lines)
     table.entities = pods.events()
     return table
+
+
+def _has_ends(addresses: Any) -> bool:
+    return isinstance(addresses, dict) and all(isinstance(addresses.get(s), str) for s in ("source", "destination"))
+
+
+def _lacks(flow: Any) -> str:
+    """What a record has in place of both addresses."""
+    if not isinstance(flow, dict) or "flow" in flow:
+        return "it holds no flow"
+    if "IP" not in flow:
+        return "it has no IP" + (", only ip in lower case" if "ip" in flow else "")
+    return "its IP has no source and destination"
 
 
 def _add(rows: Rows, flow: dict[str, Any], talks: dict[tuple[int, ...], _Talk], pods: SeenPods) -> None:

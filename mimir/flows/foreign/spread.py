@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir.errors import MimirError
 from mimir.flows.connections import BaseEdges
 from mimir.flows.edges import COUNTERS
 from mimir.flows.foreign.table import (
@@ -25,6 +26,8 @@ from mimir.units import NS_PER_S
 
 #: (flow, window) pairs expanded at a time
 PIECE_ROWS = 1 << 18
+#: and at most in all: 230 bytes each where none shares its edge and window with another
+MAX_PAIRS = 1 << 24
 NEW = CONNECTIONS - FIRST_COUNTER
 Grouped = tuple[NDArray[np.int64], NDArray[np.int64]]  #: (rows, 5) keys and (rows, len(COUNTERS)) sums
 
@@ -34,7 +37,15 @@ def spread(tables: Sequence[FlowTable], identity: Identity, base_s: int) -> Base
 
     A flow's counts are spread over the windows from its start to its end in proportion to the time it spent in each, rounded so
     that they add up to what the record says; its connection counts where it begins. Its name is that of its start.
+    Raises MimirError when flows last so long that they would fill more than MAX_PAIRS windows.
     """
+    pairs = sum(int(np.sum(last - first + 1)) for first, last in (_windows(t.data, base_s * NS_PER_S) for t in tables))
+    if pairs > MAX_PAIRS:
+        flows = sum(len(table.data) for table in tables)
+        raise MimirError(
+            f"{flows:,} flows last for {pairs:,} windows of {base_s} s together, more than {MAX_PAIRS:,}: take longer"
+            " windows (windows_s), a shorter active time-out of the exporter, or fewer files at a time"
+        )
     names: dict[Name, int] = {}
     parts: list[Grouped] = [(np.zeros((0, 5), np.int64), np.zeros((0, len(COUNTERS)), np.int64))]
     for table in tables:
@@ -62,10 +73,14 @@ def _name_numbers(table: FlowTable, column: int, identity: Identity, names: dict
     return out
 
 
+def _windows(data: NDArray[np.int64], base_ns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last window of each flow. An end on a border is no time in the next window."""
+    return data[:, START] // base_ns, np.maximum(data[:, END] - 1, data[:, START]) // base_ns
+
+
 def _pieces(data: NDArray[np.int64], keys: NDArray[np.int64], base_ns: int) -> list[Grouped]:
     """Every (flow, window) pair, grouped, a bounded number at a time."""
-    first = data[:, START] // base_ns
-    last = np.maximum(data[:, END] - 1, data[:, START]) // base_ns  # an end on a border is no time in the next window
+    first, last = _windows(data, base_ns)
     stops = np.cumsum(last - first + 1)
     out = []
     for begin in range(0, int(stops[-1]) if len(stops) else 0, PIECE_ROWS):

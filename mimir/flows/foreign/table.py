@@ -37,7 +37,8 @@ ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 DNS_PORT = 53
 #: smallest IP and transport header: what is taken off where a source knows IP bytes only
 HEADER_BYTES = {TCP: 40, UDP: 28, ICMP: 28, ICMP6: 48}
-LARGEST_COUNT, LATEST_S, LONGEST_S = 1 << 53, 1 << 33, 366 * DAY_S
+#: a record that lasts longer says nothing about any window that it is spread over
+LARGEST_COUNT, LATEST_S, LONGEST_S = 1 << 53, 1 << 33, 7 * DAY_S
 
 
 @dataclass
@@ -111,7 +112,7 @@ class Rows:
         if not 0 <= start_s < LATEST_S:
             raise ValueError(f"a time of {start_s:g} s is not between 1970 and 2242")
         if not 0 <= duration_s <= LONGEST_S:
-            raise ValueError(f"a duration of {duration_s:g} s is not between 0 and a year")
+            raise ValueError(f"a duration of {duration_s:g} s is not between 0 and a week")
         if not (0 <= ends[2] <= 0xFFFF and 0 <= ends[3] <= 0xFFFF and 0 <= proto <= 0xFF):
             raise ValueError(f"ports {ends[2]} and {ends[3]} or protocol {proto} do not exist")
         if min(counts) < 0 or max(counts) > LARGEST_COUNT:

@@ -8,6 +8,7 @@ Format: Zeek manual, "conn.log" (base/protocols/conn/main.zeek, record Conn::Inf
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,9 @@ FIELDS = (
 )  # fmt: skip
 NEEDED = ("ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto")
 UNSET = ("-", "", None)
+EMPTY = "(empty)"
+#: the log of connections, also under a name that a filter gave it (conn_long, conn-summary)
+CONNECTIONS = re.compile(r"conn([_.-]|$)")
 Values = Sequence[Any]
 
 
@@ -53,33 +57,59 @@ def read(path: Path) -> FlowTable:
 
 def _records(lines: Lines, rows: Rows) -> Iterator[tuple[int, Values]]:
     """(line number, values in the order of FIELDS) of every line that has the shape of a record."""
-    separator, pick, width = "\t", None, 0
+    header = _Header()
     for number, line in lines:
-        if not line.strip():
-            continue
-        if line.startswith("{"):
-            values = _from_json(line)
-            if isinstance(values, str):
-                rows.bad.add(number, "unusable record", values)
+        if line.startswith("#"):
+            if wrong := header.learn(line):
+                rows.bad.add(number, *wrong)
+        elif line.strip():
+            values = _from_json(line) if line.startswith("{") else header.values(line)
+            if isinstance(values, tuple):
+                rows.bad.add(number, *values)
             else:
                 yield number, values
-        elif line.startswith("#separator "):
-            separator = _separator(line)
-        elif line.startswith("#fields"):
-            names = line.split(separator)[1:]
-            pick, width = _picker(names), len(names)
-            if pick is None:
-                rows.bad.add(number, "header without the columns of a connection", ", ".join(names)[:200])
-        elif line.startswith("#"):
-            continue
-        elif pick is None:
-            rows.bad.add(number, "record before a usable #fields line")
-        else:
-            cells = line.split(separator)
-            if len(cells) != width:
-                rows.bad.add(number, "wrong number of columns", f"{len(cells)} where #fields names {width}")
-            else:
-                yield number, pick(cells)
+
+
+Wrong = tuple[str, str]  #: what is wrong with a line: one of a few reasons, detail
+
+
+class _Header:
+    """What the lines with `#` said so far."""
+
+    def __init__(self) -> None:
+        self._separator, self._width = "\t", 0
+        self._marks = {"#path": "", "#unset_field": "-", "#empty_field": EMPTY}
+        self._pick: Callable[[list[str]], list[Any]] | None = None
+
+    def learn(self, line: str) -> Wrong | None:
+        """One line of a header; what is wrong with it."""
+        if line.startswith("#separator "):
+            self._separator = _separator(line)
+            return None
+        key, *cells = line.split(self._separator)
+        if key in self._marks:
+            self._marks[key] = cells[0] if cells else ""
+        if not line.startswith("#fields"):
+            return None
+        self._pick, self._width = _picker(cells, self._marks["#unset_field"], self._marks["#empty_field"]), len(cells)
+        if self._pick is None and _is_connections(self._marks["#path"]):
+            return "header without the columns of a connection", ", ".join(cells)[:200]
+        return None
+
+    def values(self, line: str) -> list[Any] | Wrong:
+        """Values of a record, or what is wrong with it."""
+        if not _is_connections(self._marks["#path"]):
+            return _of_another_log(self._marks["#path"])
+        if self._pick is None:
+            return "record before a usable #fields line", ""
+        cells = line.split(self._separator)
+        if len(cells) != self._width:
+            return "wrong number of columns", f"{len(cells)} where #fields names {self._width}"
+        return self._pick(cells)
+
+
+def _of_another_log(path: str) -> Wrong:
+    return f"a row of {path[:40]}.log, which is no connection", ""
 
 
 def _separator(line: str) -> str:
@@ -91,25 +121,41 @@ def _separator(line: str) -> str:
         return "\t"
 
 
-def _picker(names: list[str]) -> Callable[[list[str]], Values] | None:
-    """Cells of a line → values in the order of FIELDS; None when a needed column is missing."""
+def _is_connections(path: str) -> bool:
+    """Is that the name of a log of connections? A file that does not say is taken for one."""
+    return not path or CONNECTIONS.match(path) is not None
+
+
+def _picker(names: list[str], unset: str, empty: str) -> Callable[[list[str]], list[Any]] | None:
+    """Cells of a line → values in the order of FIELDS; None when a needed column is missing.
+
+    `unset` and `empty` are what the file writes for no value and for a list of none.
+    """
     where = {name: place for place, name in enumerate(names)}
     if any(name not in where for name in NEEDED):
         return None
     places = [where.get(name, -1) for name in FIELDS]
-    return lambda cells: [cells[place] if place >= 0 else "-" for place in places]
+    if unset == "-" and empty == EMPTY:
+        return lambda cells: [cells[place] if place >= 0 else "-" for place in places]
+    usual = {unset: "-", empty: EMPTY}
+    return lambda cells: [usual.get(cells[place], cells[place]) if place >= 0 else "-" for place in places]
 
 
-def _from_json(line: str) -> Values | str:
-    """Values of a JSON record, or what is wrong with it."""
+def _from_json(line: str) -> list[Any] | Wrong:
+    """Values of a JSON record, or (what is wrong with it, detail). Some shippers write `id_orig_h` for `id.orig_h`."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return f"not JSON ({error})"[:200]
+        return "unusable record", f"not JSON ({error})"[:200]
+    if not _is_connections(path := str(record.get("_path") or "")):
+        return _of_another_log(path)
     if isinstance(record.get("id"), dict):
         record |= {f"id.{key}": value for key, value in record["id"].items()}
+    record = {f"id.{name[3:]}" if name.startswith("id_") else name: value for name, value in record.items()}
     missing = [name for name in NEEDED if record.get(name) in UNSET]
-    return f"no {', '.join(missing)}" if missing else [record.get(name, "-") for name in FIELDS]
+    if missing:
+        return "unusable record", f"no {', '.join(missing)}"
+    return [record.get(name, "-") for name in FIELDS]
 
 
 def _add(rows: Rows, values: Values, notes: dict[str, int]) -> None:
