@@ -108,7 +108,7 @@ def late(tmp_path: Path, order: list[int], ports: tuple[int, int] = (40_000, 80)
         s.Frame(
             START_NS + place * 1000,
             s.sll2(s.ipv4(CLIENT[0], POD[0], 6, s.tcp(*ports, 2**32 - 350 + 100 * n, 7), wire=120)),
-            140,
+            160,
         )
         for place, n in enumerate(order)
     ]
