@@ -54,6 +54,12 @@ _CONTENT = (
 )
 _AGAIN = "a purchase calls several services at once; real pods ask for a name again while its first answer is on the way, simulated ones remember the question"
 _TIMER = "about 1 %: in which window a timer fires once more is settled by its phase, for the whole recording"
+_LISTS = "now and then a user lists all customers, some 200 kB: so few such replies in a few hours that their number is chance, whatever blocks say"
+_SETTINGS = (
+    "a real probe begins with SETTINGS, and the client acknowledges those of the server after the reply: that counts as one more exchange, without a "
+    "reply; the simulator sends one request and one reply, of together fewer bytes"
+)
+_FRAMES = "small frames of HTTP/2 (SETTINGS, their acknowledgement, pings) really have packets of their own; the simulator sends them along with messages"
 FEW_LOOK_UPS = 500.0  #: exchanges; a name outside takes up to eight of them
 SMALL = 0.03  #: share of the mean, of which 0.01 is added to all that scatters
 REASONS: tuple[Reason, ...] = (
@@ -72,6 +78,11 @@ REASONS: tuple[Reason, ...] = (
     Reason("wordpress", "*", "*", ("variation",), _CONTENT, "more"),
     Reason("wordpress", "outside:clients", "*", ("request_bytes", "request sizes"),
            "one post in twenty carries an image of 160 kB: so few uploads that their number is chance, whatever blocks of a minute say"),
+    Reason("sockshop", "front-end", "user", ("response_bytes", "response sizes", "residual"), _LISTS),
+    Reason("sockshop", "user", "user-db", ("response_bytes", "response sizes", "residual"), _LISTS),
+    Reason("hipsterstore", "node:*", "*", ("request_bytes", "response_bytes"), _SETTINGS, "more"),
+    Reason("hipsterstore", "node:*", "*", ("exchanges",), _SETTINGS, "less"),
+    Reason("hipsterstore", "*", "*", ("request sizes", "response sizes"), _FRAMES, "more"),
     Reason("hipsterstore", "frontend", "checkoutservice", ("packets",),
            "a checkout really took longer than the 40 ms after which Linux acknowledges a request by itself: four packets instead of three", "less"),
 )  # fmt: skip
