@@ -138,18 +138,6 @@ class FlowReport:
     copies: dict[str, dict[str, int]]
 
 
-def write_flows(
-    captures: Sequence[Path],
-    entities: Path | None,
-    timeout_s: float,
-    out: Path,
-    active_s: int = 0,
-    reorder_ns: int = 0,
-) -> int:
-    """How many `export_flows` wrote."""
-    return export_flows(captures, entities, timeout_s, out, active_s, reorder_ns).flows
-
-
 def export_flows(
     captures: Sequence[Path],
     entities: Path | None,

@@ -32,11 +32,11 @@ def flows_of(spec: Spec, recording: Path, entities: Path, folder: Path) -> dict[
     facts = {"idle_timeout_s": how.connection_timeout_s, "active_timeout_s": how.flow_active_timeout_s}
     if captures and flow_format(captures[0]):
         return {"rows": 0, **facts}
-    from mimir.flows.records import write_flows
+    from mimir.flows.records import export_flows
 
     late_ns = round(how.reorder_ms * 1e6)
     out = folder / NAME
-    rows = write_flows(captures, entities, how.connection_timeout_s, out, how.flow_active_timeout_s, late_ns)
+    rows = export_flows(captures, entities, how.connection_timeout_s, out, how.flow_active_timeout_s, late_ns).flows
     return {"rows": rows, **facts}
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from mimir.flows.foreign import flow_format
-from mimir.flows.records import write_flows
+from mimir.flows.records import export_flows
 from tests.flows.foreign_samples import addresses, edges, real_captures, totals
 
 CORPUS = Path(os.environ.get("MIMIR_CORPUS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
@@ -136,7 +136,7 @@ def test_tsharks_tables_of_real_captures_agree_with_our_packets(tmp_path: Path) 
             continue
         table, report = edges(tmp_path, tmp_path / "c")
         assert report.to_json()["skipped_lines"] == {}, path
-        write_flows([path], None, 1e6, tmp_path / "f.parquet")
+        export_flows([path], None, 1e6, tmp_path / "f.parquet")
         flows = pd.read_parquet(tmp_path / "f.parquet")
         flows = flows[flows["proto"].isin(["tcp", "udp"])]
         theirs = table[["request_packets", "response_packets"]].to_numpy().sum()

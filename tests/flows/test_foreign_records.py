@@ -18,7 +18,7 @@ from mimir.flows import build_edges, load_identity
 from mimir.flows.__main__ import main
 from mimir.flows.community_id import community_id
 from mimir.flows.foreign import build_flow_edges
-from mimir.flows.records import SCHEMA, FlowRecorder, write_flows
+from mimir.flows.records import SCHEMA, FlowRecorder, export_flows
 from tests.capture import capture_samples as s
 from tests.flows.flow_samples import (
     CLIENT,
@@ -57,7 +57,7 @@ def test_a_connection_is_one_row_under_zeeks_names(tmp_path: Path) -> None:
     lookups = datagrams(directly(("10.244.1.5", 41_000), ("10.96.0.9", 53)), [(True, b"x" * 30), (False, b"y" * 60)])
     result = edges_of(tmp_path, talk, lookups, entities=ENTITIES)
     out = tmp_path / "flows.parquet"
-    assert write_flows([tmp_path / "x.pcap"], tmp_path / "entities.jsonl", 300.0, out) == 2
+    assert export_flows([tmp_path / "x.pcap"], tmp_path / "entities.jsonl", 300.0, out).flows == 2
     assert pq.read_schema(out) == SCHEMA
     flows = pd.read_parquet(out)
     web = flows[flows["proto"] == "tcp"].to_dict("records")[0]
@@ -100,7 +100,7 @@ def test_an_active_time_out_cuts_long_connections_and_loses_nothing(tmp_path: Pa
     steps = [replace(step, gap_ns=4 * 10**9) for step in http([(100, 1000)] * 3)]
     edges_of(tmp_path, conversation(directly(), steps), entities=[])
     whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
-    assert write_flows([tmp_path / "x.pcap"], None, 300.0, whole) == 1
+    assert export_flows([tmp_path / "x.pcap"], None, 300.0, whole).flows == 1
     assert main(["export", str(tmp_path / "x.pcap"), "--active-s", "10", "--out", str(cut), "--timeout-s", "300"]) == 0
     parts, one = pd.read_parquet(cut), pd.read_parquet(whole).iloc[0]
     assert len(parts) > 3
@@ -121,7 +121,7 @@ def test_icmp_has_type_and_code_for_ports_and_an_id(tmp_path: Path) -> None:
         s.Frame(START_NS + n, s.ethernet(s.ipv4(*pair, 1, bytes([kind, code]) + bytes(6))))
         for n, (pair, kind, code) in enumerate(packets)
     ]
-    write_flows([s.save(tmp_path / "x.pcap", s.pcap(frames, s.ETHERNET))], None, 300.0, tmp_path / "f.parquet")
+    export_flows([s.save(tmp_path / "x.pcap", s.pcap(frames, s.ETHERNET))], None, 300.0, tmp_path / "f.parquet")
     found = pd.read_parquet(tmp_path / "f.parquet")
     assert list(zip(found["id.orig_p"], found["id.resp_p"], found["orig_pkts"], found["resp_pkts"], strict=True)) == [
         (8, 0, 1, 1), (20, 0, 1, 0), (20, 1, 1, 0),
@@ -164,7 +164,7 @@ def test_ids_of_real_flows_are_those_of_wireshark(tmp_path: Path) -> None:
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         theirs = {line for line in done.stdout.splitlines() if line and "," not in line}
-        write_flows([path], None, 1e6, tmp_path / "f.parquet")
+        export_flows([path], None, 1e6, tmp_path / "f.parquet")
         ours = set(pd.read_parquet(tmp_path / "f.parquet")["community_id"].dropna())
         assert ours == theirs, path
         build_edges([path], None, [86_400], "test", 1e6, tmp_path / "e.parquet")
@@ -182,7 +182,7 @@ def test_exported_flows_read_back_give_the_same_edges(tmp_path: Path) -> None:
         conversation(directly(("10.244.1.6", 40_002), ("203.0.113.50", 443)), http(close=False), isn=(7, 8)),
     ]
     direct = edges_of(tmp_path, *talks, entities=ENTITIES)
-    write_flows([tmp_path / "x.pcap"], tmp_path / "entities.jsonl", 300.0, tmp_path / "f.parquet")
+    export_flows([tmp_path / "x.pcap"], tmp_path / "entities.jsonl", 300.0, tmp_path / "f.parquet")
     flows = pd.read_parquet(tmp_path / "f.parquet")
     flows["ts"] = flows["ts"].astype("int64") / 1e9
     (tmp_path / "conn.log").write_text(flows.to_json(orient="records", lines=True, double_precision=9))

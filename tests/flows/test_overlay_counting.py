@@ -10,7 +10,7 @@ import pytest
 from mimir.capture import open_capture
 from mimir.capture.batch import FROM_US, TO_US
 from mimir.capture.tunnels import MAX_TUNNELS
-from mimir.flows.records import write_flows
+from mimir.flows.records import export_flows
 from tests.capture import capture_samples as s
 from tests.flows.flow_samples import ENTITIES, START_NS, conversation, directly, edges_of, http
 
@@ -60,7 +60,7 @@ def test_the_outer_pair_is_kept_with_the_flow(tmp_path: Path, kind: str, number:
     wrapped = [through_overlay(f, kind) for f in bare][first:]
     frames = sorted([*bare, *wrapped], key=lambda f: f.ts_ns)
     s.save(tmp_path / "x.pcap", s.pcap(frames, s.SLL2))
-    assert write_flows([tmp_path / "x.pcap"], None, 300.0, tmp_path / "f.parquet") == 1
+    assert export_flows([tmp_path / "x.pcap"], None, 300.0, tmp_path / "f.parquet").flows == 1
     (flow,) = pq.read_table(tmp_path / "f.parquet").to_pylist()
     assert (flow["id.orig_h"], flow["id.resp_h"]) == ("10.244.1.5", "10.244.2.7")
     assert (flow["tunnel_type"], flow["tunnel_id"]) == (kind, number)
@@ -70,7 +70,7 @@ def test_the_outer_pair_is_kept_with_the_flow(tmp_path: Path, kind: str, number:
 
 def test_a_flow_without_a_tunnel_has_no_outer_pair(tmp_path: Path) -> None:
     s.save(tmp_path / "x.pcap", s.pcap(conversation(directly(), http()), s.SLL2))
-    write_flows([tmp_path / "x.pcap"], None, 300.0, tmp_path / "f.parquet")
+    export_flows([tmp_path / "x.pcap"], None, 300.0, tmp_path / "f.parquet")
     (flow,) = pq.read_table(tmp_path / "f.parquet").to_pylist()
     assert [flow[name] for name in flow if name.startswith("tunnel")] == [None] * 4
 
