@@ -72,12 +72,17 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def compare(plan: sections.Plan, real: Path | None) -> dict[str, Any]:
-    """The comparison on a synthetic capture, on a real one and, unless it is switched off, on one of the simulated cluster."""
+    """The comparison on synthetic captures, headers and whole, a real one and, unless switched off, one of the simulated cluster."""
     capture = plan.synthetic(plan.packets)
     size = capture.stat().st_size / plan.packets
     text = f"{plan.packets:,} packets of short connections between pods, SLL2, headers only, {size:.0f} bytes a packet."
     out: dict[str, Any] = {"captures": {"synthetic": text}}
     out["comparison"] = {"synthetic": sections.comparison(plan, capture)}
+    capture = plan.synthetic(plan.packets, "full")
+    text = (f"The same packets, whole: {plan.packets:,} packets, {capture.stat().st_size / plan.packets:.0f} bytes a packet; "
+            "three of the ten packets of a connection carry an HTTP request and its reply.")  # fmt: skip
+    out["captures"]["whole-packet"], out["comparison"]["whole-packet"] = text, sections.comparison(plan, capture)
+    capture.unlink()
     if real:
         capture = plan.folder / "real.pcap"
         count = repeat(real, capture, min(REAL_PACKETS, plan.packets))

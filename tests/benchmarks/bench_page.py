@@ -95,8 +95,7 @@ def _targets(results: dict[str, Any]) -> str:
     missed, unknown = ([t.what for t in found if t.met is verdict] for verdict in (False, None))
     text = (
         f"{sum(t.met is True for t in found)} of {len(found)} are met. Missed: {'; '.join(missed) or 'none'}. Not measured: {'; '.join(unknown) or 'none'}.\n"
-        "The wanted ratios were set on packets with payload (497 bytes on average). Here packets are headers only, so that readers of other tools\n"
-        "have less to look at too."
+        "The ratios to peers were wanted on packets with payload and are judged on those, the other targets on headers only: what Mimir captures by default."
     )
     return text + "\n\n" + table(["target", "wanted", "found", "verdict"], rows, 4)
 

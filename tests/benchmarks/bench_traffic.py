@@ -1,8 +1,9 @@
-"""Synthetic Kubernetes-like captures, headers only, written at millions of packets a second.
+"""Synthetic Kubernetes-like captures, written at millions of packets a second.
 
 Short TCP connections of 10 packets from pods to pods. `any` (link type LINUX_SLL2) holds every packet twice, before and
-after the service address is translated; `ethernet` once; `pcapng` is `any` in the newer format, `full` is `any` with payloads (zeros). The same arguments give
-the same bytes, and a smaller capture is a prefix of a larger one.
+after the service address is translated, headers only; `ethernet` once; `pcapng` is `any` in the newer format, `full` is
+`any` with payloads (an HTTP request and its reply). The same arguments give the same bytes, and a smaller capture is a
+prefix of a larger one.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ SHAPE = [
     (0, 17, 0),
     (1, 16, 0),
 ]
+_REQUEST = b"GET /catalogue?page=2&size=6 HTTP/1.1\r\nHost: catalogue\r\nX-Request-Id: ".ljust(296, b"7") + b"\r\n\r\n"
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2275\r\n\r\n"
+_REPLY = (_HEAD + b'{"name": "socks", "price": 17.5}' * 80)[: 1448 + 900]
+#: what packets with so many bytes of payload carry
+CONTENT = {300: _REQUEST, 1448: _REPLY[:1448], 900: _REPLY[1448:]}
 
 
 def write(path: Path, count: int, kind: str, gap_ns: int = 200_000, pods: int = PODS) -> None:
@@ -83,6 +89,9 @@ def whole(chunk: bytes) -> bytes:
     out = np.zeros(int(sizes.sum()), np.uint8)
     starts = np.cumsum(sizes) - sizes
     out[starts[:, None] + np.arange(rows.itemsize)] = rows.view(np.uint8).reshape(len(rows), -1)
+    for size, content in CONTENT.items():
+        begin = starts[rows["total"] == 40 + size] + rows.itemsize
+        out[begin[:, None] + np.arange(size)] = np.frombuffer(content, np.uint8)
     return out.tobytes()
 
 

@@ -28,7 +28,7 @@ def test_page_of_a_tiny_run(tmp_path: Path) -> None:
     assert {line.count("|") for line in lines} == {5, 8}  # targets, comparison
     for name in ("mimir, whole command", "mimir, kernels only", "dpkt", "cat"):
         assert sum(line.startswith(f"| {name} | ") and "failed" not in line for line in lines) >= 1, text
-    assert "| whole command against NFStream | ≥ 100 × | – | not measured |" in lines
+    assert "| whole command against NFStream, whole packets | ≥ 100 × | – | not measured |" in lines
     assert out.with_suffix(".json").stat().st_size > 1000
 
 
@@ -46,6 +46,8 @@ def test_mimir_sees_every_packet_of_either_format(tmp_path: Path) -> None:
     capture = open_capture(tmp_path / "full")
     assert sum(len(batch) for batch in capture) == 3_000
     assert capture.counts.truncated == 0
+    written = (tmp_path / "full").read_bytes()
+    assert 300 <= written.count(b"HTTP/1.1 200 OK") <= written.count(b"GET /catalogue")  # 10 packets a connection
     assert kernel(tmp_path / "any")["rows"] == kernel(tmp_path / "pcapng")["rows"] > 0
 
 
@@ -98,14 +100,14 @@ def test_targets_are_judged_from_the_numbers() -> None:
         row("tshark -T fields", 10_000, 1.0),
         row("NFStream", 10**6, 1.0),
     ]
-    found = targets({"comparison": {"synthetic": rows}})
+    found = targets({"comparison": {"synthetic": rows, "whole-packet": [rows[0], *rows[5:]]}})
     assert "3.97 M, 0.95 × one worker" in [t.found for t in found]
     verdicts = {t.what: t.met for t in found}
     assert verdicts == {
         "mimir, reader only": True, "mimir, kernels only": False, "mimir, whole command": True,
         "mimir, whole command, two workers, by the clock": False, "connections against plain edges": False,
-        "whole command against tshark -T fields": True, "whole command against NFStream": False,
-        "whole command against nfpcapd": None,
+        "whole command against tshark -T fields, whole packets": True, "whole command against NFStream, whole packets": False,
+        "whole command against nfpcapd, whole packets": None,
     }  # fmt: skip
 
 
