@@ -78,8 +78,8 @@ def _head(results: dict[str, Any]) -> str:
     return f"""# How fast does a capture become edges?
 
 Written by `{facts["command"]}`; the raw numbers stand beside this page as JSON. Absolute figures belong to the machine and the
-hour, ratios within this run count: the machine had other work to do (load {facts["load_before"]:.1f} before, {facts["load_after"]:.1f} after, on
-{facts["cores"]} cores). So ratios are of processor seconds (user + system, child processes included), which waiting does not change.
+hour, ratios within this run count (load of the machine {facts["load_before"]:.1f} before, {facts["load_after"]:.1f} after, on
+{facts["cores"]} cores). Ratios are of processor seconds (user + system, child processes included), which waiting does not change.
 
 * commit {facts["commit"]}, {facts["date"]}, {facts["seconds"]:.0f} s in all
 * {facts["cores"]} cores, {facts["processor"]}, Linux {facts["kernel"]}; files in the page cache
